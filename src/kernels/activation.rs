@@ -1,0 +1,36 @@
+//! Activation functions on a vector, for the kernels' epilogues.
+
+use crate::simd::Simd;
+
+/// The activations of the family, by torch.nn's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x.
+    Identity,
+    /// max(x, 0).
+    Relu,
+    /// x * min(max(x + 3, 0), 6) / 6.
+    Hardswish,
+    /// min(max(x + 3, 0), 6) / 6: the gate of squeeze-excite.
+    Hardsigmoid,
+}
+
+impl Activation {
+    /// The activation of four lanes.
+    #[inline(always)]
+    pub fn apply<S: Simd>(self, x: S::F32) -> S::F32 {
+        match self {
+            Activation::Identity => x,
+            Activation::Relu => S::max(x, S::splat(0.0)),
+            Activation::Hardswish => S::mul(x, hardsigmoid::<S>(x)),
+            Activation::Hardsigmoid => hardsigmoid::<S>(x),
+        }
+    }
+}
+
+#[inline(always)]
+fn hardsigmoid<S: Simd>(x: S::F32) -> S::F32 {
+    // (x + 3) / 6 as one madd, clamped to [0, 1].
+    let scaled = S::madd(x, S::splat(1.0 / 6.0), S::splat(0.5));
+    S::min(S::max(scaled, S::splat(0.0)), S::splat(1.0))
+}

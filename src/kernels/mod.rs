@@ -1,0 +1,47 @@
+//! The kernels: one algorithm a file, written once over [`crate::simd::Simd`].
+//!
+//! | kernel | dtype | tile |
+//! |---|---|---|
+//! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
+//! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
+//!
+//! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
+//! of their own. `unsafe` lives here and in `simd` only.
+
+pub mod activation;
+pub mod conv_f32;
+pub mod depthwise_f32;
+
+pub use activation::Activation;
+
+/// Where the channels of pixel (y, x) begin in a slice: start + y * row + x * pixel.
+#[derive(Clone, Copy, Debug)]
+pub struct Pixels {
+    /// Index of pixel (0, 0).
+    pub start: usize,
+    /// Floats from a row to the next.
+    pub row: usize,
+    /// Floats from a pixel to the next.
+    pub pixel: usize,
+}
+
+impl Pixels {
+    /// Index of the first channel of pixel (y, x).
+    #[inline(always)]
+    pub fn at(&self, y: usize, x: usize) -> usize {
+        self.start + y * self.row + x * self.pixel
+    }
+
+    /// One past the last index that `len` floats at each of `h` x `w` pixels touch.
+    fn end(&self, h: usize, w: usize, len: usize) -> usize {
+        if h == 0 || w == 0 { 0 } else { self.at(h - 1, w - 1) + len }
+    }
+}
+
+/// A slice's pointer that tasks of one parallel call share; each writes elements of its own.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+// SAFETY: the kernels that make one give every task a disjoint set of elements.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}

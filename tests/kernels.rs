@@ -1,0 +1,192 @@
+//! Each kernel against its oracle, at every remainder of its tile.
+
+mod oracle;
+
+use mobilesight::kernels::conv_f32::{Conv, PackedB, conv_f32};
+use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
+use mobilesight::kernels::{Activation, Pixels};
+use mobilesight::simd::{Best, Scalar, Simd};
+use mobilesight::tensor::{Tensor, Workspace};
+use oracle::Shape;
+
+const ACTIVATIONS: [Activation; 4] =
+    [Activation::Identity, Activation::Relu, Activation::Hardswish, Activation::Hardsigmoid];
+
+/// `n` floats in -1..1 that differ with `seed`: SplitMix64.
+fn noise(seed: u64, n: usize) -> Vec<f32> {
+    (1..=n as u64)
+        .map(|i| {
+            let z = (seed << 32).wrapping_add(i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// Every float within 1e-5 of the largest sum's scale: only the order of additions may differ.
+fn assert_close(got: &[f32], want: &[f32], what: &dyn std::fmt::Debug) {
+    assert_eq!(got.len(), want.len(), "{what:?}");
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= 1e-5 * (1.0 + w.abs()) * 4.0, "{what:?}: [{i}] is {g}, should be {w}");
+    }
+}
+
+fn tensor(ws: &mut Workspace, h: usize, w: usize, c: usize, halo: usize, values: &[f32]) -> Tensor {
+    let mut t = ws.tensor(h, w, c, halo);
+    for y in 0..h {
+        t.row_mut(y).copy_from_slice(&values[y * w * c..][..w * c]);
+    }
+    t
+}
+
+/// A dirty workspace: memory that was used before, so that a float that a kernel forgets is seen.
+fn dirty() -> Workspace {
+    let mut ws = Workspace::default();
+    for _ in 0..4 {
+        ws.give(vec![f32::NAN; 1 << 16]);
+    }
+    ws
+}
+
+fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: bool) {
+    let mut ws = dirty();
+    let (h, w) = s.out();
+    let k = s.kernel * s.kernel * s.c;
+    let (x, weight, bias) = (noise(1, s.h * s.w * s.c), noise(2, s.n * k), noise(3, s.n));
+    let input = tensor(&mut ws, s.h, s.w, s.c, s.padding, &x);
+    let residual = noise(4, h * w * s.n);
+    let packed = PackedB::new(&weight, &bias, k);
+    let mut out = ws.tensor(h, w, s.n, out_halo);
+    let taps: Vec<usize> = (0..s.kernel).map(|ky| ky * input.row_pitch()).collect();
+    let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.n };
+    conv_f32::<S>(Conv {
+        size: (h, w),
+        a: (input.data(), Pixels { start: 0, row: s.stride * input.row_pitch(), pixel: s.stride * s.c }),
+        taps: &taps,
+        segment: s.kernel * s.c,
+        b: packed.data(),
+        n: s.n,
+        activation: act,
+        residual: with_residual.then_some((&residual[..], Pixels { start: 0, row: w * s.n, pixel: s.n })),
+        c: (out.data_mut(), at),
+    });
+    let mut want = oracle::conv(s, &x, &weight, &bias, act);
+    if with_residual {
+        want.iter_mut().zip(&residual).for_each(|(w, r)| *w += r);
+    }
+    assert_close(&out.to_vec(), &want, &(S::NAME, s, act));
+    let inside: f32 = out.to_vec().iter().map(|v| v.abs()).sum();
+    let all: f32 = out.data().iter().map(|v| v.abs()).sum();
+    assert!((inside - all).abs() <= 1e-4 * all, "the halo stays zero: {s:?}");
+}
+
+#[test]
+fn conv_simplest() {
+    let s = Shape { h: 1, w: 1, c: 1, n: 1, kernel: 1, stride: 1, padding: 0, dilation: 1 };
+    run_conv::<Scalar>(s, Activation::Identity, 0, false);
+}
+
+#[test]
+fn conv_pointwise_at_every_remainder_of_the_tile() {
+    for m in (1..=30).chain([96, 97, 191, 193]) {
+        for n in [1, 7, 8, 9, 15, 16, 65, 72] {
+            let s = Shape { h: 1, w: m, c: 5, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
+            run_conv::<Best>(s, ACTIVATIONS[(m + n) % 4], 0, m % 2 == 0);
+        }
+    }
+}
+
+#[test]
+fn conv_3x3_over_rows_of_pixels_and_halos() {
+    for (h, w, c, n) in [(1, 1, 3, 16), (5, 7, 3, 16), (6, 14, 8, 24), (10, 14, 12, 15), (3, 33, 4, 8)] {
+        for stride in [1, 2] {
+            for out_halo in [0, 1, 2] {
+                let s = Shape { h, w, c, n, kernel: 3, stride, padding: 1, dilation: 1 };
+                run_conv::<Best>(s, Activation::Hardswish, out_halo, stride == 1);
+            }
+        }
+    }
+}
+
+fn run_depthwise<S: Simd>(s: Shape, act: Activation, out_halo: usize) {
+    let mut ws = dirty();
+    let (h, w) = s.out();
+    let (x, weight) = (noise(5, s.h * s.w * s.c), noise(6, s.kernel * s.kernel * s.c));
+    let bias = noise(7, s.c);
+    let input = tensor(&mut ws, s.h, s.w, s.c, s.padding, &x);
+    let mut out = ws.tensor(h, w, s.c, out_halo);
+    let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.c };
+    let mut row_sums = vec![f32::NAN; h * s.c];
+    depthwise_f32::<S>(Depthwise {
+        size: (h, w),
+        channels: s.c,
+        kernel: s.kernel,
+        stride: s.stride,
+        dilation: s.dilation,
+        a: (input.data(), Pixels { start: 0, row: input.row_pitch(), pixel: s.c }),
+        weight: &weight,
+        bias: &bias,
+        activation: act,
+        c: (out.data_mut(), at),
+        row_sums: Some(&mut row_sums),
+    });
+    let want = oracle::depthwise(s, &x, &weight, &bias, act);
+    assert_close(&out.to_vec(), &want, &(S::NAME, s, act));
+    for y in 0..h {
+        let sums: Vec<f32> =
+            (0..s.c).map(|c| want[y * w * s.c..][..w * s.c].iter().skip(c).step_by(s.c).sum()).collect();
+        assert_close(&row_sums[y * s.c..][..s.c], &sums, &("row sums", s));
+    }
+}
+
+#[test]
+fn depthwise_at_every_remainder_of_the_tile() {
+    for kernel in [3, 5] {
+        for (stride, dilation) in [(1, 1), (2, 1), (1, 2), (1, 3)] {
+            for w in 1..=18 {
+                let padding = (kernel - 1) / 2 * dilation;
+                let s = Shape { h: 1 + w % 5, w, c: 4 * (1 + w % 3), n: 0, kernel, stride, padding, dilation };
+                run_depthwise::<Best>(s, ACTIVATIONS[w % 4], w % 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn scaled_panels_scale_the_input() {
+    let (k, n) = (12, 11);
+    let (weight, bias, scale) = (noise(8, n * k), noise(9, n), noise(10, k));
+    let packed = PackedB::new(&weight, &bias, k);
+    let mut scaled = vec![0.0; packed.data().len()];
+    packed.scaled(&scale, &mut scaled);
+    let by_hand: Vec<f32> = weight.iter().enumerate().map(|(i, w)| w * scale[i % k]).collect();
+    assert_eq!(scaled, PackedB::new(&by_hand, &bias, k).data());
+}
+
+#[test]
+#[should_panic(expected = "a is too short")]
+fn conv_refuses_a_short_input() {
+    let packed = PackedB::new(&[1.0; 8], &[0.0], 8);
+    let dense = Pixels { start: 0, row: 8, pixel: 8 };
+    conv_f32::<Best>(Conv {
+        size: (1, 2),
+        a: (&[0.0; 15], dense),
+        taps: &[0],
+        segment: 8,
+        b: packed.data(),
+        n: 1,
+        activation: Activation::Identity,
+        residual: None,
+        c: (&mut [0.0; 16], dense),
+    });
+}
+
+#[test]
+fn workspace_lends_the_same_memory_again() {
+    let mut ws = Workspace::default();
+    let first = ws.tensor(4, 4, 8, 1);
+    let address = first.data().as_ptr();
+    ws.give_tensor(first);
+    let second = ws.tensor(3, 3, 8, 1);
+    assert_eq!(second.data().as_ptr(), address);
+}

@@ -1,0 +1,76 @@
+//! Naive loops that say what each kernel computes.
+
+use mobilesight::kernels::Activation;
+
+/// [`Activation`] of one float, by its definition.
+pub fn activation(kind: Activation, x: f32) -> f32 {
+    let gate = (x + 3.0).clamp(0.0, 6.0) / 6.0;
+    match kind {
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Hardswish => x * gate,
+        Activation::Hardsigmoid => gate,
+    }
+}
+
+/// A convolution's numbers: `kernel`, `stride`, `padding`, `dilation`, and groups of one channel where `depthwise`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub h: usize,
+    pub w: usize,
+    pub c: usize,
+    pub n: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+    pub dilation: usize,
+}
+
+impl Shape {
+    /// Output rows and columns, as torch.nn.Conv2d defines them.
+    pub fn out(&self) -> (usize, usize) {
+        let size = |x: usize| (x + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) / self.stride + 1;
+        (size(self.h), size(self.w))
+    }
+
+    /// x[y, x, c] or zero outside.
+    fn at(&self, x: &[f32], out: (usize, usize), tap: (usize, usize), c: usize) -> f32 {
+        let y = (out.0 * self.stride + tap.0 * self.dilation).checked_sub(self.padding);
+        let z = (out.1 * self.stride + tap.1 * self.dilation).checked_sub(self.padding);
+        match (y, z) {
+            (Some(y), Some(z)) if y < self.h && z < self.w => x[(y * self.w + z) * self.c + c],
+            _ => 0.0,
+        }
+    }
+}
+
+/// Dense convolution of x [h, w, c] with weight [n, kernel, kernel, c], summed in f64; [h, w, n].
+pub fn conv(s: Shape, x: &[f32], weight: &[f32], bias: &[f32], act: Activation) -> Vec<f32> {
+    let (h, w) = s.out();
+    let mut out = Vec::new();
+    for (i, n) in (0..h * w).flat_map(|i| (0..s.n).map(move |n| (i, n))) {
+        let mut sum = f64::from(bias[n]);
+        for tap in 0..s.kernel * s.kernel {
+            for c in 0..s.c {
+                let v = s.at(x, (i / w, i % w), (tap / s.kernel, tap % s.kernel), c);
+                sum += f64::from(v) * f64::from(weight[(n * s.kernel * s.kernel + tap) * s.c + c]);
+            }
+        }
+        out.push(activation(act, sum as f32));
+    }
+    out
+}
+
+/// Depthwise convolution of x [h, w, c] with weight [kernel, kernel, c]; [h, w, c].
+pub fn depthwise(s: Shape, x: &[f32], weight: &[f32], bias: &[f32], act: Activation) -> Vec<f32> {
+    let (h, w) = s.out();
+    let mut out = Vec::new();
+    for (i, c) in (0..h * w).flat_map(|i| (0..s.c).map(move |c| (i, c))) {
+        let taps = (0..s.kernel * s.kernel).map(|tap| {
+            let v = s.at(x, (i / w, i % w), (tap / s.kernel, tap % s.kernel), c);
+            f64::from(v) * f64::from(weight[tap * s.c + c])
+        });
+        out.push(activation(act, (f64::from(bias[c]) + taps.sum::<f64>()) as f32));
+    }
+    out
+}
