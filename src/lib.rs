@@ -1,13 +1,18 @@
 //! TorchVision's MobileNetV3 family for the browser, in Rust compiled to WebAssembly SIMD.
 //!
-//! The [`kernels`] are written once over [`simd::Simd`]; activations are [`tensor::Tensor`]s whose memory comes from a
-//! [`tensor::Workspace`]; [`parallel`] shares work between threads.
+//! The data flow, a module a step: [`weights`] are read by TorchVision's names and folded into the layers of [`nn`], which
+//! the [`models`] put together as TorchVision does; a layer calls one of the [`kernels`], each written once over
+//! [`simd::Simd`]; activations are [`tensor::Tensor`]s whose memory comes from a [`tensor::Workspace`]; [`parallel`] shares
+//! work between threads.
 #![deny(missing_docs)]
 
 pub mod error;
 pub mod kernels;
+pub mod models;
+pub mod nn;
 pub mod parallel;
 pub mod simd;
 pub mod tensor;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -1,0 +1,233 @@
+//! The MobileNetV3 backbone: torchvision/models/mobilenetv3.py; Howard et al. 2019, tables 1 and 2.
+//!
+//! x -> features.0 (3x3 stem) -> features.1 .. n (inverted residuals) -> features.n+1 (1x1).
+
+use crate::Result;
+use crate::kernels::Activation;
+use crate::nn::{BatchNorm, Context, Conv2d, Conv2dNormActivation, Depthwise2d, SqueezeExcitation};
+use crate::tensor::Tensor;
+use crate::weights::Weights;
+
+/// torchvision/models/_utils.py: the multiple of 8 nearest to `v`, never more than 10 % below it.
+pub fn make_divisible(v: f64) -> usize {
+    let near = ((v + 4.0) / 8.0).floor().max(1.0) * 8.0;
+    (if near < 0.9 * v { near + 8.0 } else { near }) as usize
+}
+
+/// A row of the table: TorchVision's InvertedResidualConfig, its columns in its order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InvertedResidualConfig {
+    /// Channels in.
+    pub input_channels: usize,
+    /// Side of the depthwise kernel, 3 or 5.
+    pub kernel: usize,
+    /// Channels between the 1x1 layers.
+    pub expanded_channels: usize,
+    /// Channels out.
+    pub out_channels: usize,
+    /// Whether squeeze-excite is there.
+    pub use_se: bool,
+    /// Relu or Hardswish.
+    pub activation: Activation,
+    /// Of the depthwise layer; 1 is used where the dilation is more than 1.
+    pub stride: usize,
+    /// Of the depthwise layer.
+    pub dilation: usize,
+}
+
+/// The two published tables, with TorchVision's parameters.
+#[derive(Clone, Copy, Debug)]
+pub enum Arch {
+    /// mobilenet_v3_large.
+    Large,
+    /// mobilenet_v3_small.
+    Small,
+}
+
+const RE: Activation = Activation::Relu;
+const HS: Activation = Activation::Hardswish;
+
+/// `_mobilenet_v3_conf`: the rows of `arch`, widths multiplied, the tail halved or dilated (C4 to C5).
+#[rustfmt::skip]
+pub fn inverted_residual_setting(arch: Arch, width_mult: f64, reduced_tail: bool, dilated: bool) -> Vec<InvertedResidualConfig> {
+    let r = if reduced_tail { 2 } else { 1 };
+    let d = if dilated { 2 } else { 1 };
+    let row = |(input, kernel, expanded, out, use_se, activation, stride, dilation): (usize, usize, usize, usize, bool, Activation, usize, usize)| {
+        let adjust = |c: usize| make_divisible(c as f64 * width_mult);
+        InvertedResidualConfig {
+            input_channels: adjust(input), kernel, expanded_channels: adjust(expanded), out_channels: adjust(out),
+            use_se, activation, stride, dilation,
+        }
+    };
+    match arch {
+        Arch::Large => vec![
+            (16, 3, 16, 16, false, RE, 1, 1),
+            (16, 3, 64, 24, false, RE, 2, 1),  // C1
+            (24, 3, 72, 24, false, RE, 1, 1),
+            (24, 5, 72, 40, true, RE, 2, 1),  // C2
+            (40, 5, 120, 40, true, RE, 1, 1),
+            (40, 5, 120, 40, true, RE, 1, 1),
+            (40, 3, 240, 80, false, HS, 2, 1),  // C3
+            (80, 3, 200, 80, false, HS, 1, 1),
+            (80, 3, 184, 80, false, HS, 1, 1),
+            (80, 3, 184, 80, false, HS, 1, 1),
+            (80, 3, 480, 112, true, HS, 1, 1),
+            (112, 3, 672, 112, true, HS, 1, 1),
+            (112, 5, 672, 160 / r, true, HS, 2, d),  // C4
+            (160 / r, 5, 960 / r, 160 / r, true, HS, 1, d),
+            (160 / r, 5, 960 / r, 160 / r, true, HS, 1, d),
+        ],
+        Arch::Small => vec![
+            (16, 3, 16, 16, true, RE, 2, 1),  // C1
+            (16, 3, 72, 24, false, RE, 2, 1),  // C2
+            (24, 3, 88, 24, false, RE, 1, 1),
+            (24, 5, 96, 40, true, HS, 2, 1),  // C3
+            (40, 5, 240, 40, true, HS, 1, 1),
+            (40, 5, 240, 40, true, HS, 1, 1),
+            (40, 5, 120, 48, true, HS, 1, 1),
+            (48, 5, 144, 48, true, HS, 1, 1),
+            (48, 5, 288, 96 / r, true, HS, 2, d),  // C4
+            (96 / r, 5, 576 / r, 96 / r, true, HS, 1, d),
+            (96 / r, 5, 576 / r, 96 / r, true, HS, 1, d),
+        ],
+    }.into_iter().map(row).collect()
+}
+
+/// One block: expand (where wider than its input), depthwise, squeeze-excite, project, add.
+#[derive(Debug)]
+struct InvertedResidual {
+    name: String,
+    expand: Option<Conv2d>,
+    depthwise: Depthwise2d,
+    squeeze_excitation: Option<SqueezeExcitation>,
+    project: Conv2d,
+    residual: bool,
+}
+
+impl InvertedResidual {
+    fn load(weights: &dyn Weights, name: String, row: &InvertedResidualConfig, norm: BatchNorm) -> Result<Self> {
+        let expanded = row.expanded_channels;
+        let stride = if row.dilation > 1 { 1 } else { row.stride };
+        let layer = Conv2dNormActivation {
+            in_channels: row.input_channels,
+            out_channels: expanded,
+            kernel: 1,
+            stride: 1,
+            dilation: 1,
+            activation: row.activation,
+            norm,
+        };
+        let mut index = 0;
+        let mut next = || {
+            index += 1;
+            format!("{name}.block.{}", index - 1)
+        };
+        let expand = (expanded != row.input_channels).then(|| layer.dense(weights, &next())).transpose()?;
+        let depthwise = Conv2dNormActivation { kernel: row.kernel, stride, dilation: row.dilation, ..layer }
+            .depthwise(weights, &next())?;
+        let squeeze = make_divisible((expanded / 4) as f64);
+        let squeeze_excitation =
+            row.use_se.then(|| SqueezeExcitation::load(weights, &next(), expanded, squeeze)).transpose()?;
+        let project = Conv2dNormActivation {
+            in_channels: expanded,
+            out_channels: row.out_channels,
+            activation: Activation::Identity,
+            ..layer
+        }
+        .dense(weights, &next())?;
+        let residual = row.stride == 1 && row.input_channels == row.out_channels;
+        Ok(InvertedResidual { name, expand, depthwise, squeeze_excitation, project, residual })
+    }
+
+    /// The halo that the block's input must have.
+    fn halo(&self) -> usize {
+        if self.expand.is_some() { 0 } else { self.depthwise.padding() }
+    }
+
+    fn forward(&self, cx: &mut Context, input: &Tensor, out_halo: usize) -> Tensor {
+        let expanded = self.expand.as_ref().map(|e| e.forward(cx, input, self.depthwise.padding(), None, None));
+        let mut sums = Vec::new();
+        let wanted = self.squeeze_excitation.is_some().then_some(&mut sums);
+        let filtered = self.depthwise.forward(cx, expanded.as_ref().unwrap_or(input), wanted);
+        if let Some(expanded) = expanded {
+            cx.workspace.give_tensor(expanded);
+        }
+        let squeeze = self.squeeze_excitation.as_ref();
+        let scale = squeeze.map(|se| se.scale(cx, &sums, filtered.c, filtered.h * filtered.w));
+        let residual = self.residual.then_some(input);
+        let out = self.project.forward(cx, &filtered, out_halo, residual, scale.as_ref().map(|s| s.data()));
+        cx.workspace.give_tensor(filtered);
+        if let Some(scale) = scale {
+            cx.workspace.give_tensor(scale);
+            cx.workspace.give(sums);
+        }
+        cx.observe(&self.name, &out);
+        out
+    }
+}
+
+/// The feature extractor, with its outputs at each halving of the picture.
+#[derive(Debug)]
+pub struct MobileNetV3 {
+    prefix: String,
+    stem: Conv2d,
+    blocks: Vec<InvertedResidual>,
+    last: Conv2d,
+}
+
+impl MobileNetV3 {
+    /// Reads the backbone of `setting` from names that begin with `prefix`, for example `features` or `backbone.body`.
+    ///
+    /// # Errors
+    /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape.
+    pub fn load(
+        weights: &dyn Weights,
+        prefix: &str,
+        setting: &[InvertedResidualConfig],
+        norm: BatchNorm,
+    ) -> Result<Self> {
+        let (Some(first), Some(end)) = (setting.first(), setting.last()) else {
+            let message = "the inverted-residual setting has no row; give at least one".to_string();
+            return Err(crate::Error::WeightsMismatch(message));
+        };
+        let stem = Conv2dNormActivation {
+            in_channels: 3,
+            out_channels: first.input_channels,
+            kernel: 3,
+            stride: 2,
+            dilation: 1,
+            activation: HS,
+            norm,
+        };
+        let last = Conv2dNormActivation {
+            in_channels: end.out_channels,
+            out_channels: 6 * end.out_channels,
+            kernel: 1,
+            stride: 1,
+            ..stem
+        };
+        let blocks = setting.iter().enumerate();
+        let blocks = blocks.map(|(i, row)| InvertedResidual::load(weights, format!("{prefix}.{}", i + 1), row, norm));
+        Ok(MobileNetV3 {
+            prefix: prefix.to_string(),
+            stem: stem.dense(weights, &format!("{prefix}.0"))?,
+            blocks: blocks.collect::<Result<_>>()?,
+            last: last.dense(weights, &format!("{prefix}.{}", setting.len() + 1))?,
+        })
+    }
+
+    /// The last layer's output, [h, w, c], of `input` [h, w, 3] normalised, with a halo of 1.
+    pub fn forward(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+        let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
+        let mut x = self.stem.forward(cx, input, halo(0), None, None);
+        cx.observe(&format!("{}.0", self.prefix), &x);
+        for (i, block) in self.blocks.iter().enumerate() {
+            let y = block.forward(cx, &x, halo(i + 1));
+            cx.workspace.give_tensor(std::mem::replace(&mut x, y));
+        }
+        let out = self.last.forward(cx, &x, 0, None, None);
+        cx.workspace.give_tensor(x);
+        cx.observe(&format!("{}.{}", self.prefix, self.blocks.len() + 1), &out);
+        out
+    }
+}

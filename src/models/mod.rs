@@ -1,0 +1,3 @@
+//! Models, each mirroring TorchVision's builder of the same name.
+
+pub mod mobilenetv3;

@@ -1,0 +1,218 @@
+//! torchvision/ops/misc.py's Conv2dNormActivation: convolution, BatchNorm and activation as one kernel call.
+//!
+//! y = act((conv(x) - mean) / sqrt(var + eps) * gamma + beta), folded into the weights and bias at load.
+
+use super::Context;
+use crate::kernels::conv_f32::{Conv, PackedB, conv_f32};
+use crate::kernels::depthwise_f32::{Depthwise, depthwise_f32};
+use crate::kernels::{Activation, Pixels};
+use crate::simd::Best;
+use crate::tensor::Tensor;
+use crate::weights::Weights;
+use crate::{Error, Result};
+
+/// How a convolution is normalised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BatchNorm {
+    /// Folded from `.1.*` with this epsilon: 0.001 in MobileNetV3, 1e-5 in FrozenBatchNorm2d.
+    Eps(f32),
+}
+
+/// An affine map of a layer's output: y * scale + shift, one a channel.
+struct Fold {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Fold {
+    /// Reads the BatchNorm `name`, of `channels` channels.
+    fn load(weights: &dyn Weights, name: &str, channels: usize, BatchNorm::Eps(eps): BatchNorm) -> Result<Fold> {
+        let read = |leaf: &str| weights.f32(&format!("{name}.{leaf}"), &[channels]);
+        let (gamma, beta, mean, var) = (read("weight")?, read("bias")?, read("running_mean")?, read("running_var")?);
+        if var.iter().any(|v| v + eps <= 0.0) {
+            let message = format!("{name}.running_var has a negative variance; export the weights of the model again");
+            return Err(Error::WeightsMismatch(message));
+        }
+        let scale: Vec<f32> = gamma.iter().zip(&var).map(|(g, v)| g / (v + eps).sqrt()).collect();
+        let shift = beta.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        Ok(Fold { scale, shift })
+    }
+}
+
+/// A dense convolution with bias and activation, "same" padding (k - 1) / 2 * dilation.
+#[derive(Debug)]
+pub struct Conv2d {
+    packed: PackedB,
+    in_channels: usize,
+    kernel: usize,
+    stride: usize,
+    /// Applied to the sum.
+    pub activation: Activation,
+}
+
+impl Conv2d {
+    /// Packs `weight` [n, c, kernel, kernel] (PyTorch's order) and `bias` [n].
+    pub fn new(
+        weight: &[f32],
+        bias: &[f32],
+        in_channels: usize,
+        kernel: usize,
+        stride: usize,
+        activation: Activation,
+    ) -> Conv2d {
+        let k = kernel * kernel * in_channels;
+        let mut taps_first = vec![0.0; weight.len()];
+        for (from, to) in weight.chunks_exact(k).zip(taps_first.chunks_exact_mut(k)) {
+            for (i, v) in from.iter().enumerate() {
+                let (c, tap) = (i / (kernel * kernel), i % (kernel * kernel));
+                to[tap * in_channels + c] = *v;
+            }
+        }
+        Conv2d { packed: PackedB::new(&taps_first, bias, k), in_channels, kernel, stride, activation }
+    }
+
+    /// Zeros that the input needs round it.
+    pub fn padding(&self) -> usize {
+        (self.kernel - 1) / 2
+    }
+
+    /// Runs on `input` [h, w, c] with a halo of at least [`Conv2d::padding`], adding `residual` of the output's shape.
+    ///
+    /// `scale` multiplies the input by channel (1x1 only): squeeze-excite's gate.
+    pub fn forward(
+        &self,
+        cx: &mut Context,
+        input: &Tensor,
+        out_halo: usize,
+        residual: Option<&Tensor>,
+        scale: Option<&[f32]>,
+    ) -> Tensor {
+        assert_eq!(input.c, self.in_channels, "the input's channels");
+        let (stride, c) = (self.stride, input.c);
+        let (h, w) = (input.h.div_ceil(stride), input.w.div_ceil(stride));
+        let mut out = cx.workspace.tensor(h, w, self.packed.n, out_halo);
+        let start = input.halo.checked_sub(self.padding()).expect("a halo as wide as the padding");
+        let mut scaled = None;
+        if let Some(scale) = scale {
+            let mut buffer = cx.workspace.take(self.packed.data().len());
+            self.packed.scaled(scale, &mut buffer);
+            scaled = Some(buffer);
+        }
+        let first = start * (input.row_pitch() + c);
+        let taps: [usize; 7] = std::array::from_fn(|ky| ky * input.row_pitch());
+        let at = pixels(&out);
+        conv_f32::<Best>(Conv {
+            size: (h, w),
+            a: (input.data(), Pixels { start: first, row: stride * input.row_pitch(), pixel: stride * c }),
+            taps: &taps[..self.kernel],
+            segment: self.kernel * c,
+            b: scaled.as_deref().unwrap_or(self.packed.data()),
+            n: self.packed.n,
+            activation: self.activation,
+            residual: residual.map(|r| (r.data(), pixels(r))),
+            c: (out.data_mut(), at),
+        });
+        if let Some(buffer) = scaled {
+            cx.workspace.give(buffer);
+        }
+        out
+    }
+}
+
+/// A depthwise convolution with bias and activation.
+#[derive(Debug)]
+pub struct Depthwise2d {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    activation: Activation,
+}
+
+impl Depthwise2d {
+    /// Zeros that the input needs round it.
+    pub fn padding(&self) -> usize {
+        (self.kernel - 1) / 2 * self.dilation
+    }
+
+    /// Runs on `input` [h, w, c] with a halo of exactly [`Depthwise2d::padding`]; fills `row_sums` when given.
+    pub fn forward(&self, cx: &mut Context, input: &Tensor, row_sums: Option<&mut Vec<f32>>) -> Tensor {
+        assert_eq!((input.c, input.halo), (self.bias.len(), self.padding()), "the input's channels and halo");
+        let (h, w) = (input.h.div_ceil(self.stride), input.w.div_ceil(self.stride));
+        let mut out = cx.workspace.tensor(h, w, input.c, 0);
+        let at = pixels(&out);
+        let sums = row_sums.map(|sums| {
+            *sums = cx.workspace.take(h * input.c);
+            &mut sums[..]
+        });
+        depthwise_f32::<Best>(Depthwise {
+            size: (h, w),
+            channels: input.c,
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            a: (input.data(), Pixels { start: 0, row: input.row_pitch(), pixel: input.c }),
+            weight: &self.weight,
+            bias: &self.bias,
+            activation: self.activation,
+            c: (out.data_mut(), at),
+            row_sums: sums,
+        });
+        out
+    }
+}
+
+/// The pixels of `tensor`, its halo apart.
+fn pixels(tensor: &Tensor) -> Pixels {
+    Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: tensor.c }
+}
+
+/// Loads a convolution and the BatchNorm behind it: `name.0.weight`, `name.1.*`.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dNormActivation {
+    /// Input channels.
+    pub in_channels: usize,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Stride.
+    pub stride: usize,
+    /// Pixels between taps; depthwise only.
+    pub dilation: usize,
+    /// After the BatchNorm.
+    pub activation: Activation,
+    /// The BatchNorm's epsilon.
+    pub norm: BatchNorm,
+}
+
+impl Conv2dNormActivation {
+    /// Reads the weight [n, c, k, k] and folds the BatchNorm into it.
+    fn fold(&self, weights: &dyn Weights, name: &str, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+        let shape = [self.out_channels, channels, self.kernel, self.kernel];
+        let mut weight = weights.f32(&format!("{name}.0.weight"), &shape)?;
+        let fold = Fold::load(weights, &format!("{name}.1"), self.out_channels, self.norm)?;
+        let per_channel = channels * self.kernel * self.kernel;
+        for (row, scale) in weight.chunks_exact_mut(per_channel).zip(&fold.scale) {
+            row.iter_mut().for_each(|w| *w *= scale);
+        }
+        Ok((weight, fold.shift))
+    }
+
+    /// The dense form.
+    pub fn dense(&self, weights: &dyn Weights, name: &str) -> Result<Conv2d> {
+        let (weight, bias) = self.fold(weights, name, self.in_channels)?;
+        Ok(Conv2d::new(&weight, &bias, self.in_channels, self.kernel, self.stride, self.activation))
+    }
+
+    /// The form with a group a channel.
+    pub fn depthwise(&self, weights: &dyn Weights, name: &str) -> Result<Depthwise2d> {
+        let (weight, bias) = self.fold(weights, name, 1)?;
+        let (taps, c) = (self.kernel * self.kernel, self.out_channels);
+        // [c, kernel, kernel] to [kernel, kernel, c]: channels are the vectors.
+        let weight = (0..taps * c).map(|i| weight[i % c * taps + i / c]).collect();
+        let Conv2dNormActivation { kernel, stride, dilation, activation, .. } = *self;
+        Ok(Depthwise2d { weight, bias, kernel, stride, dilation, activation })
+    }
+}

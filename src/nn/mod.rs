@@ -1,0 +1,27 @@
+//! Layers by TorchVision's names, over the kernels. BatchNorm is folded when a layer is loaded.
+
+mod conv;
+mod squeeze_excitation;
+
+pub use conv::{BatchNorm, Conv2d, Conv2dNormActivation, Depthwise2d};
+pub use squeeze_excitation::SqueezeExcitation;
+
+use crate::tensor::{Tensor, Workspace};
+
+/// What a run carries: the memory, and who watches the layers' outputs go by (goldens, calibration, a profile).
+#[derive(Default)]
+pub struct Context<'a> {
+    /// Lends the activations' memory.
+    pub workspace: Workspace,
+    /// Called with a layer's state_dict path and its output, once it is computed.
+    pub observer: Option<&'a mut dyn FnMut(&str, &Tensor)>,
+}
+
+impl Context<'_> {
+    /// Shows a layer's output to the observer, if there is one.
+    pub fn observe(&mut self, name: &str, output: &Tensor) {
+        if let Some(observer) = &mut self.observer {
+            observer(name, output);
+        }
+    }
+}

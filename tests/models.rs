@@ -1,0 +1,47 @@
+//! Every stage of the models against what TorchVision computes on the same generated weights and pictures.
+
+mod support;
+
+use mobilesight::models::mobilenetv3::{Arch, MobileNetV3, inverted_residual_setting};
+use mobilesight::nn::{BatchNorm, Context};
+use mobilesight::tensor::Tensor;
+use support::{GeneratedWeights, Golden, normalised};
+
+/// Runs the backbone and compares each `features.i`.
+fn check_features(golden: &str, arch: Arch, width_mult: f64, reduced_tail: bool, dilated: bool, size: usize) {
+    let file = Golden::open(golden);
+    let setting = inverted_residual_setting(arch, width_mult, reduced_tail, dilated);
+    let norm = BatchNorm::Eps(0.001);
+    let model = MobileNetV3::load(&GeneratedWeights, "features", &setting, norm).expect("generated weights fit");
+    let mut seen = 0;
+    // f32 sums in another order, through up to 17 stages: a thousandth of the value.
+    let mut compare = |name: &str, output: &Tensor| {
+        assert!(file.has(name), "{golden} has no stage {name}");
+        file.check(name, output, 1e-4, 1e-3);
+        seen += 1;
+    };
+    let mut cx = Context { observer: Some(&mut compare), ..Context::default() };
+    let picture = normalised(&mut cx.workspace, size, size);
+    model.forward(&mut cx, &picture);
+    assert_eq!(seen, file.stages("features."), "every stage of {golden} was seen");
+}
+
+#[test]
+fn mobilenet_v3_large() {
+    check_features("mobilenet_v3_large", Arch::Large, 1.0, false, false, 224);
+}
+
+#[test]
+fn mobilenet_v3_small() {
+    check_features("mobilenet_v3_small", Arch::Small, 1.0, false, false, 224);
+}
+
+#[test]
+fn mobilenet_v3_large_w050_reduced_dilated() {
+    check_features("mobilenet_v3_large_w050_reduced_dilated", Arch::Large, 0.5, true, true, 160);
+}
+
+#[test]
+fn mobilenet_v3_small_w035() {
+    check_features("mobilenet_v3_small_w035", Arch::Small, 0.35, false, false, 96);
+}

@@ -1,0 +1,131 @@
+//! The goldens' generator (make_golden.py): weights and pictures from names, and the comparison with what TorchVision computed.
+
+use mobilesight::Result;
+use mobilesight::tensor::{Tensor, Workspace};
+use mobilesight::weights::Weights;
+use safetensors::SafeTensors;
+
+/// `n` values of SplitMix64 whose state starts at FNV-1a-64 of `name`.
+pub fn bits(name: &str, n: usize) -> impl Iterator<Item = u64> {
+    let start = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
+    (1..=n as u64).map(move |i| {
+        let z = start.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    })
+}
+
+/// `n` floats in [0, 1): the top 24 bits of each value.
+pub fn uniform(name: &str, n: usize) -> Vec<f32> {
+    bits(name, n).map(|b| (b >> 40) as f32 / (1 << 24) as f32).collect()
+}
+
+/// The generated picture, normalised as ImageNet's presets do, [h, w, 3], with a halo of 1.
+pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Tensor {
+    let columns = w.div_ceil(32);
+    let blocks = uniform(&format!("image.blocks.{h}x{w}"), h.div_ceil(32) * columns * 3);
+    let noise = uniform(&format!("image.noise.{h}x{w}"), h * w * 3);
+    let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+    let mut picture = ws.tensor(h, w, 3, 1);
+    for y in 0..h {
+        for (i, to) in picture.row_mut(y).iter_mut().enumerate() {
+            let (x, c) = (i / 3, i % 3);
+            let base = blocks[(y / 32 * columns + x / 32) * 3 + c];
+            let value = (base * 255.0 + (noise[y * w * 3 + i] - 0.5) * 32.0).floor().clamp(0.0, 255.0);
+            *to = (value / 255.0 - mean[c]) / std[c];
+        }
+    }
+    picture
+}
+
+/// Weights made from each tensor's name alone, as `fill` of make_golden.py does.
+pub struct GeneratedWeights;
+
+/// Whether `parent` is a BatchNorm: the `.1` of a Conv2dNormActivation, whose `.0` is the convolution.
+fn is_batch_norm(parent: &str) -> bool {
+    parent.ends_with(".1")
+}
+
+impl Weights for GeneratedWeights {
+    fn contains(&self, _name: &str) -> bool {
+        true
+    }
+
+    fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let (parent, leaf) = name.rsplit_once('.').expect("a path");
+        let fan_in: usize = shape[1..].iter().product();
+        let bound = (3.6 / fan_in as f64).sqrt() as f32;
+        let value = |u: f32| match (leaf, is_batch_norm(parent)) {
+            ("running_var", _) => 0.5 + u,
+            ("running_mean", _) => (u - 0.5) * 0.2,
+            ("weight", true) => 0.8 + 0.4 * u,
+            ("bias", true) => (u - 0.5) * 0.4,
+            ("bias", false) => (u - 0.5) * 0.2,
+            _ => (u * 2.0 - 1.0) * bound,
+        };
+        Ok(uniform(name, shape.iter().product()).into_iter().map(value).collect())
+    }
+}
+
+/// A file of tests/golden.
+pub struct Golden {
+    bytes: Vec<u8>,
+}
+
+impl Golden {
+    /// Reads tests/golden/`name`.safetensors.
+    pub fn open(name: &str) -> Golden {
+        let path = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        Golden { bytes: std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}")) }
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
+        let tensor = file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}"));
+        tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    }
+
+    fn shape(&self, stage: &str) -> Vec<usize> {
+        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
+        let tensor = file.tensor(&format!("{stage}.shape")).unwrap_or_else(|_| panic!("no golden {stage}"));
+        tensor.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as usize).collect()
+    }
+
+    /// Whether TorchVision recorded `stage`.
+    pub fn has(&self, stage: &str) -> bool {
+        SafeTensors::deserialize(&self.bytes).expect("a golden file").tensor(&format!("{stage}.shape")).is_ok()
+    }
+
+    /// How many stages begin with `prefix`.
+    pub fn stages(&self, prefix: &str) -> usize {
+        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
+        file.names().iter().filter(|n| n.starts_with(prefix) && n.ends_with(".shape")).count()
+    }
+
+    /// Compares shape, all samples and the moments; |a - b| <= atol + rtol * |b|.
+    pub fn check(&self, stage: &str, tensor: &Tensor, atol: f32, rtol: f32) {
+        let (h, w, c) = (tensor.h, tensor.w, tensor.c);
+        assert_eq!(self.shape(stage), [1, c, h, w], "shape of {stage}");
+        let values = tensor.to_vec();
+        let samples = self.floats(&format!("{stage}.samples"));
+        for (i, want) in bits(&format!("sample.{stage}"), samples.len()).zip(&samples) {
+            // The index is of NCHW order.
+            let (channel, pixel) = ((i % values.len() as u64) as usize / (h * w), i as usize % values.len() % (h * w));
+            let got = values[pixel * c + channel];
+            assert!(
+                (got - want).abs() <= atol + rtol * want.abs(),
+                "{stage}[{channel}, {pixel}] is {got}, should be {want}"
+            );
+        }
+        let n = values.len() as f64;
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+        let variance = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
+        let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (got, want) in
+            [mean as f32, variance.sqrt() as f32, largest].iter().zip(self.floats(&format!("{stage}.moments")))
+        {
+            assert!((got - want).abs() <= atol + rtol * want.abs(), "moments of {stage}: {got}, should be {want}");
+        }
+    }
+}
