@@ -3,6 +3,7 @@
 mod support;
 
 use mobilesight::models::mobilenetv3::{Arch, MobileNetV3, inverted_residual_setting};
+use mobilesight::models::segmentation::lraspp::{Lraspp, LrasppConfig};
 use mobilesight::nn::{BatchNorm, Context};
 use mobilesight::tensor::Tensor;
 use support::{GeneratedWeights, Golden, normalised};
@@ -22,7 +23,7 @@ fn check_features(golden: &str, arch: Arch, width_mult: f64, reduced_tail: bool,
     };
     let mut cx = Context { observer: Some(&mut compare), ..Context::default() };
     let picture = normalised(&mut cx.workspace, size, size);
-    model.forward(&mut cx, &picture);
+    model.forward(&mut cx, &picture, None);
     assert_eq!(seen, file.stages("features."), "every stage of {golden} was seen");
 }
 
@@ -44,4 +45,40 @@ fn mobilenet_v3_large_w050_reduced_dilated() {
 #[test]
 fn mobilenet_v3_small_w035() {
     check_features("mobilenet_v3_small_w035", Arch::Small, 0.35, false, false, 96);
+}
+
+/// Runs LR-ASPP and compares the backbone, the head's stages, the upsampled scores and the class map.
+fn check_lraspp(golden: &str, h: usize, w: usize) {
+    let file = Golden::open(golden);
+    let config = LrasppConfig::lraspp_mobilenet_v3_large(21);
+    let model = Lraspp::load(&GeneratedWeights, &config).expect("generated weights fit");
+    let mut seen = 0;
+    // The head's sums run over 960 channels whose own error is a thousandth.
+    let mut compare = |name: &str, output: &Tensor| {
+        file.check(name, output, 2e-3, 2e-3);
+        seen += 1;
+    };
+    let mut cx = Context { observer: Some(&mut compare), ..Context::default() };
+    let picture = normalised(&mut cx.workspace, h, w);
+    let scores = model.forward(&mut cx, &picture);
+    let mut mask = vec![0; h * w];
+    model.argmax(&mut cx, &scores, (h, w), &mut mask);
+    let out = model.upsample(&mut cx, &scores, (h, w));
+    drop(cx);
+    file.check("out", &out, 2e-3, 2e-3);
+    assert_eq!(seen, file.stages("backbone.") + file.stages("classifier."), "every stage of {golden} was seen");
+    let want = file.bytes_of("argmax");
+    let same = mask.iter().zip(&want).filter(|(a, b)| a == b).count();
+    // Where two classes' scores differ by less than the tolerance either may win.
+    assert!(same * 1000 >= want.len() * 999, "{same} of {} pixels have TorchVision's class", want.len());
+}
+
+#[test]
+fn lraspp_mobilenet_v3_large() {
+    check_lraspp("lraspp_mobilenet_v3_large", 320, 320);
+}
+
+#[test]
+fn lraspp_mobilenet_v3_large_rect() {
+    check_lraspp("lraspp_mobilenet_v3_large_rect", 226, 331);
 }

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
+//! | [`pool_f32`] | f32 | all channels of a pixel |
+//! | [`resize_f32`] | f32 | a row of output pixels |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
 //! of their own. `unsafe` lives here and in `simd` only.
@@ -11,6 +13,8 @@
 pub mod activation;
 pub mod conv_f32;
 pub mod depthwise_f32;
+pub mod pool_f32;
+pub mod resize_f32;
 
 pub use activation::Activation;
 

@@ -102,6 +102,8 @@ struct InvertedResidual {
     squeeze_excitation: Option<SqueezeExcitation>,
     project: Conv2d,
     residual: bool,
+    /// TorchVision's `_is_cn`: the table says stride 2, so the block opens a stage C1, C2, …
+    is_cn: bool,
 }
 
 impl InvertedResidual {
@@ -136,7 +138,7 @@ impl InvertedResidual {
         }
         .dense(weights, &next())?;
         let residual = row.stride == 1 && row.input_channels == row.out_channels;
-        Ok(InvertedResidual { name, expand, depthwise, squeeze_excitation, project, residual })
+        Ok(InvertedResidual { name, expand, depthwise, squeeze_excitation, project, residual, is_cn: row.stride > 1 })
     }
 
     /// The halo that the block's input must have.
@@ -216,18 +218,42 @@ impl MobileNetV3 {
         })
     }
 
-    /// The last layer's output, [h, w, c], of `input` [h, w, 3] normalised, with a halo of 1.
-    pub fn forward(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+    /// The indices in `features` of the stem, of each block that opens a stage, and of the last layer: the taps of
+    /// detection and segmentation are counted from the end of this list.
+    pub fn stage_indices(&self) -> Vec<usize> {
+        let opens = self.blocks.iter().enumerate().filter(|(_, b)| b.is_cn).map(|(i, _)| i + 1);
+        [0].into_iter().chain(opens).chain([self.blocks.len() + 1]).collect()
+    }
+
+    /// Output channels of `features[index]`.
+    pub fn out_channels(&self, index: usize) -> usize {
+        match index {
+            0 => self.stem.out_channels(),
+            i => self.blocks.get(i - 1).map_or(&self.last, |b| &b.project).out_channels(),
+        }
+    }
+
+    /// The output of `features[tap]`, which a head reads too, and of the last layer, [h, w, c] each, of `input` [h, w, 3]
+    /// normalised, with a halo of 1.
+    pub fn forward(&self, cx: &mut Context, input: &Tensor, tap: Option<usize>) -> (Option<Tensor>, Tensor) {
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
         let mut x = self.stem.forward(cx, input, halo(0), None, None);
         cx.observe(&format!("{}.0", self.prefix), &x);
+        let mut tapped = None;
         for (i, block) in self.blocks.iter().enumerate() {
             let y = block.forward(cx, &x, halo(i + 1));
-            cx.workspace.give_tensor(std::mem::replace(&mut x, y));
+            let before = std::mem::replace(&mut x, y);
+            match tap == Some(i) {
+                true => tapped = Some(before),
+                false => cx.workspace.give_tensor(before),
+            }
         }
         let out = self.last.forward(cx, &x, 0, None, None);
-        cx.workspace.give_tensor(x);
+        match tap == Some(self.blocks.len()) {
+            true => tapped = Some(x),
+            false => cx.workspace.give_tensor(x),
+        }
         cx.observe(&format!("{}.{}", self.prefix, self.blocks.len() + 1), &out);
-        out
+        (tapped, out)
     }
 }

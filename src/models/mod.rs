@@ -1,3 +1,4 @@
 //! Models, each mirroring TorchVision's builder of the same name.
 
 pub mod mobilenetv3;
+pub mod segmentation;

@@ -71,6 +71,27 @@ impl Conv2d {
         Conv2d { packed: PackedB::new(&taps_first, bias, k), in_channels, kernel, stride, activation }
     }
 
+    /// A 1x1 convolution of its own bias and no BatchNorm: `name.weight`, and `name.bias` where `biased`.
+    pub fn pointwise(
+        weights: &dyn Weights,
+        name: &str,
+        (in_channels, out_channels): (usize, usize),
+        biased: bool,
+        activation: Activation,
+    ) -> Result<Conv2d> {
+        let weight = weights.f32(&format!("{name}.weight"), &[out_channels, in_channels, 1, 1])?;
+        let bias = match biased {
+            true => weights.f32(&format!("{name}.bias"), &[out_channels])?,
+            false => vec![0.0; out_channels],
+        };
+        Ok(Conv2d::new(&weight, &bias, in_channels, 1, 1, activation))
+    }
+
+    /// Output channels.
+    pub fn out_channels(&self) -> usize {
+        self.packed.n
+    }
+
     /// Zeros that the input needs round it.
     pub fn padding(&self) -> usize {
         (self.kernel - 1) / 2

@@ -8,13 +8,16 @@ pub use squeeze_excitation::SqueezeExcitation;
 
 use crate::tensor::{Tensor, Workspace};
 
+/// Called with a layer's state_dict path and its output, once it is computed.
+pub type Observer<'a> = dyn FnMut(&str, &Tensor) + 'a;
+
 /// What a run carries: the memory, and who watches the layers' outputs go by (goldens, calibration, a profile).
 #[derive(Default)]
 pub struct Context<'a> {
     /// Lends the activations' memory.
     pub workspace: Workspace,
-    /// Called with a layer's state_dict path and its output, once it is computed.
-    pub observer: Option<&'a mut dyn FnMut(&str, &Tensor)>,
+    /// Who watches, if anybody does.
+    pub observer: Option<&'a mut Observer<'a>>,
 }
 
 impl Context<'_> {

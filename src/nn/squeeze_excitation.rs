@@ -6,6 +6,8 @@
 use super::{Context, Conv2d};
 use crate::Result;
 use crate::kernels::Activation;
+use crate::kernels::pool_f32::mean_pool;
+use crate::tensor::Tensor;
 use crate::weights::Weights;
 
 /// The two layers.
@@ -18,25 +20,19 @@ pub struct SqueezeExcitation {
 impl SqueezeExcitation {
     /// Reads `name.fc1` and `name.fc2`.
     pub fn load(weights: &dyn Weights, name: &str, channels: usize, squeeze: usize) -> Result<Self> {
-        let linear = |leaf: &str, from: usize, to: usize, activation| -> Result<Conv2d> {
-            let weight = weights.f32(&format!("{name}.{leaf}.weight"), &[to, from, 1, 1])?;
-            let bias = weights.f32(&format!("{name}.{leaf}.bias"), &[to])?;
-            Ok(Conv2d::new(&weight, &bias, from, 1, 1, activation))
+        let linear = |leaf: &str, channels, activation| {
+            Conv2d::pointwise(weights, &format!("{name}.{leaf}"), channels, true, activation)
         };
         Ok(SqueezeExcitation {
-            fc1: linear("fc1", channels, squeeze, Activation::Relu)?,
-            fc2: linear("fc2", squeeze, channels, Activation::Hardsigmoid)?,
+            fc1: linear("fc1", (channels, squeeze), Activation::Relu)?,
+            fc2: linear("fc2", (squeeze, channels), Activation::Hardsigmoid)?,
         })
     }
 
     /// The scale of each channel, [channels], from the sums of each row of `pixels` pixels in all, [rows, channels].
-    pub fn scale(&self, cx: &mut Context, row_sums: &[f32], channels: usize, pixels: usize) -> crate::tensor::Tensor {
+    pub fn scale(&self, cx: &mut Context, row_sums: &[f32], channels: usize, pixels: usize) -> Tensor {
         let mut mean = cx.workspace.tensor(1, 1, channels, 0);
-        mean.data_mut().fill(0.0);
-        for row in row_sums.chunks_exact(channels) {
-            mean.data_mut().iter_mut().zip(row).for_each(|(m, s)| *m += s);
-        }
-        mean.data_mut().iter_mut().for_each(|m| *m /= pixels as f32);
+        mean_pool(row_sums.chunks_exact(channels), pixels, mean.data_mut());
         let squeezed = self.fc1.forward(cx, &mean, 0, None, None);
         let scale = self.fc2.forward(cx, &squeezed, 0, None, None);
         cx.workspace.give_tensor(mean);

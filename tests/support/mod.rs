@@ -42,9 +42,10 @@ pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Tensor {
 /// Weights made from each tensor's name alone, as `fill` of make_golden.py does.
 pub struct GeneratedWeights;
 
-/// Whether `parent` is a BatchNorm: the `.1` of a Conv2dNormActivation, whose `.0` is the convolution.
+/// Whether `parent` is a BatchNorm: the `.1` of a Conv2dNormActivation, whose `.0` is the convolution;
+/// LR-ASPP's scale.1 is a convolution.
 fn is_batch_norm(parent: &str) -> bool {
-    parent.ends_with(".1")
+    parent.ends_with(".1") && !parent.ends_with("scale.1")
 }
 
 impl Weights for GeneratedWeights {
@@ -84,6 +85,12 @@ impl Golden {
         let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
         let tensor = file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}"));
         tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    }
+
+    /// A whole u8 tensor.
+    pub fn bytes_of(&self, name: &str) -> Vec<u8> {
+        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
+        file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}")).data().to_vec()
     }
 
     fn shape(&self, stage: &str) -> Vec<usize> {

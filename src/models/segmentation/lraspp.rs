@@ -1,0 +1,158 @@
+//! Lite R-ASPP on a dilated MobileNetV3: torchvision/models/segmentation/lraspp.py; Howard et al. 2019, section 6.4.
+//!
+//! scores = low_classifier(low) + high_classifier(resize(cbr(high) * sigmoid(scale(mean(high)))))
+//!
+//! On purpose other than TorchVision: the resize and the 1x1 high_classifier are both linear and act on different axes, so
+//! the classifier runs before the resize, on a quarter of the pixels, and the resize on the classes instead of 128 channels.
+//! The gate goes into the classifier's weights.
+
+use crate::Result;
+use crate::kernels::Activation;
+use crate::kernels::pool_f32::mean_pool;
+use crate::kernels::resize_f32::bilinear_row;
+use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
+use crate::nn::{BatchNorm, Context, Conv2d, Conv2dNormActivation};
+use crate::tensor::Tensor;
+use crate::weights::Weights;
+
+/// What LR-ASPP's builder takes.
+#[derive(Clone, Debug)]
+pub struct LrasppConfig {
+    /// The backbone's rows.
+    pub inverted_residual_setting: Vec<InvertedResidualConfig>,
+    /// Classes, the background included; 256 at most.
+    pub num_classes: usize,
+    /// Channels of the head.
+    pub inter_channels: usize,
+}
+
+impl LrasppConfig {
+    /// TorchVision's builder of this name.
+    pub fn lraspp_mobilenet_v3_large(num_classes: usize) -> Self {
+        let setting = inverted_residual_setting(Arch::Large, 1.0, false, true);
+        LrasppConfig { inverted_residual_setting: setting, num_classes, inter_channels: 128 }
+    }
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct Lraspp {
+    backbone: MobileNetV3,
+    low: usize,
+    cbr: Conv2d,
+    scale: Conv2d,
+    low_classifier: Conv2d,
+    high_classifier: Conv2d,
+}
+
+impl Lraspp {
+    /// Reads the model by TorchVision's names.
+    ///
+    /// # Errors
+    /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the setting's fault.
+    pub fn load(weights: &dyn Weights, config: &LrasppConfig) -> Result<Self> {
+        let setting = &config.inverted_residual_setting;
+        let backbone = MobileNetV3::load(weights, "backbone", setting, BatchNorm::Eps(0.001))?;
+        let stages = backbone.stage_indices();
+        let Some(&low) = stages.iter().rev().nth(3) else {
+            let message =
+                "the inverted-residual setting has fewer than two stages of stride 2; LR-ASPP reads the third but last";
+            return Err(crate::Error::WeightsMismatch(message.to_string()));
+        };
+        let high_channels = backbone.out_channels(setting.len() + 1);
+        let cbr = Conv2dNormActivation {
+            in_channels: high_channels,
+            out_channels: config.inter_channels,
+            kernel: 1,
+            stride: 1,
+            dilation: 1,
+            activation: Activation::Relu,
+            // LRASPPHead's own nn.BatchNorm2d has PyTorch's default.
+            norm: BatchNorm::Eps(1e-5),
+        };
+        let pointwise = |leaf: &str, from, to, biased| {
+            Conv2d::pointwise(weights, &format!("classifier.{leaf}"), (from, to), biased, Activation::Identity)
+        };
+        Ok(Lraspp {
+            cbr: cbr.dense(weights, "classifier.cbr")?,
+            scale: pointwise("scale.1", high_channels, config.inter_channels, false)?,
+            low_classifier: pointwise("low_classifier", backbone.out_channels(low), config.num_classes, true)?,
+            high_classifier: pointwise("high_classifier", config.inter_channels, config.num_classes, true)?,
+            low,
+            backbone,
+        })
+    }
+
+    /// The scores at the low tap's size (an eighth of the picture), [h / 8, w / 8, classes], of `input` [h, w, 3]
+    /// normalised, with a halo of 1.
+    pub fn forward(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+        let (low, high) = self.backbone.forward(cx, input, Some(self.low));
+        let low = low.expect("the low tap lies before the last layer");
+        let gate = self.gate(cx, &high);
+        let x = self.cbr.forward(cx, &high, 0, None, None);
+        cx.observe("classifier.cbr", &x);
+        cx.workspace.give_tensor(high);
+        let coarse = self.high_classifier.forward(cx, &x, 0, None, Some(gate.data()));
+        cx.workspace.give_tensor(x);
+        cx.workspace.give_tensor(gate);
+        let fine = resize(cx, &coarse, (low.h, low.w));
+        cx.observe("classifier.high_classifier", &fine);
+        cx.workspace.give_tensor(coarse);
+        if cx.observer.is_some() {
+            let alone = self.low_classifier.forward(cx, &low, 0, None, None);
+            cx.observe("classifier.low_classifier", &alone);
+            cx.workspace.give_tensor(alone);
+        }
+        let scores = self.low_classifier.forward(cx, &low, 0, Some(&fine), None);
+        cx.workspace.give_tensor(fine);
+        cx.workspace.give_tensor(low);
+        scores
+    }
+
+    /// sigmoid(scale(mean(high))), [1, 1, inter_channels].
+    fn gate(&self, cx: &mut Context, high: &Tensor) -> Tensor {
+        let mut mean = cx.workspace.tensor(1, 1, high.c, 0);
+        mean_pool((0..high.h).map(|y| high.row(y)), high.h * high.w, mean.data_mut());
+        let mut gate = self.scale.forward(cx, &mean, 0, None, None);
+        gate.data_mut().iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
+        cx.observe("classifier.scale", &gate);
+        cx.workspace.give_tensor(mean);
+        gate
+    }
+
+    /// `scores` resized to `size`: TorchVision's result["out"], [h, w, classes].
+    pub fn upsample(&self, cx: &mut Context, scores: &Tensor, size: (usize, usize)) -> Tensor {
+        resize(cx, scores, size)
+    }
+
+    /// The class of each pixel of `size`, into `mask` [h, w], the first where two are equal: argmax of
+    /// [`Lraspp::upsample`], a row at a time.
+    ///
+    /// # Panics
+    /// When `mask` is of another size.
+    pub fn argmax(&self, cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8]) {
+        assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
+        let mut column = cx.workspace.take(scores.w * scores.c);
+        let mut row = cx.workspace.take(size.1 * scores.c);
+        for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
+            bilinear_row(scores, size, y, &mut column, &mut row);
+            for (class, pixel) in out.iter_mut().zip(row.chunks_exact(scores.c)) {
+                let best = (1..scores.c).fold(0, |best, i| if pixel[i] > pixel[best] { i } else { best });
+                *class = best as u8;
+            }
+        }
+        cx.workspace.give(column);
+        cx.workspace.give(row);
+    }
+}
+
+/// `x` resized to `size`.
+fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
+    let mut column = cx.workspace.take(x.w * x.c);
+    let mut out = cx.workspace.tensor(size.0, size.1, x.c, 0);
+    for y in 0..size.0 {
+        bilinear_row(x, size, y, &mut column, out.row_mut(y));
+    }
+    cx.workspace.give(column);
+    out
+}

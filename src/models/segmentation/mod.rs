@@ -1,0 +1,3 @@
+//! torchvision/models/segmentation.
+
+pub mod lraspp;
