@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod error;
+pub mod image;
 pub mod kernels;
 pub mod models;
 pub mod nn;

@@ -2,11 +2,14 @@
 
 mod support;
 
+use mobilesight::image::Image;
+use mobilesight::models::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use mobilesight::models::mobilenetv3::{Arch, MobileNetV3, inverted_residual_setting};
 use mobilesight::models::segmentation::lraspp::{Lraspp, LrasppConfig};
+use mobilesight::nn::boxes::iou;
 use mobilesight::nn::{BatchNorm, Context};
 use mobilesight::tensor::Tensor;
-use support::{GeneratedWeights, Golden, normalised};
+use support::{GeneratedWeights, Golden, normalised, picture};
 
 /// Runs the backbone and compares each `features.i`.
 fn check_features(golden: &str, arch: Arch, width_mult: f64, reduced_tail: bool, dilated: bool, size: usize) {
@@ -81,4 +84,55 @@ fn lraspp_mobilenet_v3_large() {
 #[test]
 fn lraspp_mobilenet_v3_large_rect() {
     check_lraspp("lraspp_mobilenet_v3_large_rect", 226, 331);
+}
+
+/// Runs the detector and compares the stages, then the boxes as sets: the scores are close to one another by construction.
+fn check_fasterrcnn(golden: &str, h: usize, w: usize) {
+    let file = Golden::open(golden);
+    let config = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(91);
+    let model = FasterRcnn::load(&GeneratedWeights, config).expect("generated weights fit");
+    let mut seen = Vec::new();
+    let mut compare = |name: &str, output: &Tensor| {
+        seen.push(name.to_string());
+        let Some(part) = name.strip_prefix("roi_heads.") else {
+            // Sums over 2,304 and 960 channels of a backbone whose own error is a thousandth.
+            return file.check(name, output, 2e-3, 2e-3);
+        };
+        let (rows, c) = (output.w, output.c);
+        let values = output.to_vec();
+        match part {
+            // A row is (c, y, x) in TorchVision and (y, x, c) here.
+            "box_roi_pool" => {
+                let index = |i: usize| i / c * c + i % c % 49 * (c / 49) + i % c / 49;
+                file.check_by(name, &[rows, c / 49, 7, 7], &values, index, (2e-3, 2e-3));
+            }
+            _ => file.check_by(name, &[rows, c], &values, |i| i, (5e-3, 5e-3)),
+        }
+    };
+    let rgba = picture(h, w);
+    let mut cx = Context { observer: Some(&mut compare), ..Context::default() };
+    let found = model.detect(&mut cx, Image::new(&rgba, w, h).expect("a picture"));
+    drop(cx);
+    assert_eq!(seen.len(), file.stages(""), "every stage of {golden} was seen: {seen:?}");
+    let (boxes, scores, labels) = (file.floats("boxes"), file.floats("scores"), file.bytes_of("labels"));
+    assert_eq!(found.len(), scores.len());
+    let matched = found.iter().filter(|d| {
+        (0..scores.len()).any(|i| {
+            let b = [boxes[4 * i], boxes[4 * i + 1], boxes[4 * i + 2], boxes[4 * i + 3]];
+            // Labels are I64, little-endian and below 91.
+            d.group == usize::from(labels[8 * i]) && (d.score - scores[i]).abs() <= 1e-3 && iou(d.b, b) >= 0.99
+        })
+    });
+    let matched = matched.count();
+    assert!(matched >= 98, "{matched} of {} boxes are TorchVision's", scores.len());
+}
+
+#[test]
+fn fasterrcnn_mobilenet_v3_large_320_fpn() {
+    check_fasterrcnn("fasterrcnn_mobilenet_v3_large_320_fpn", 480, 640);
+}
+
+#[test]
+fn fasterrcnn_mobilenet_v3_large_320_fpn_tall() {
+    check_fasterrcnn("fasterrcnn_mobilenet_v3_large_320_fpn_tall", 700, 250);
 }

@@ -1,4 +1,5 @@
 //! Models, each mirroring TorchVision's builder of the same name.
 
+pub mod detection;
 pub mod mobilenetv3;
 pub mod segmentation;

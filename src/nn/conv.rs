@@ -60,31 +60,37 @@ impl Conv2d {
         stride: usize,
         activation: Activation,
     ) -> Conv2d {
-        let k = kernel * kernel * in_channels;
-        let mut taps_first = vec![0.0; weight.len()];
-        for (from, to) in weight.chunks_exact(k).zip(taps_first.chunks_exact_mut(k)) {
-            for (i, v) in from.iter().enumerate() {
-                let (c, tap) = (i / (kernel * kernel), i % (kernel * kernel));
-                to[tap * in_channels + c] = *v;
-            }
-        }
-        Conv2d { packed: PackedB::new(&taps_first, bias, k), in_channels, kernel, stride, activation }
+        let weight = channels_last(weight, in_channels, kernel * kernel);
+        let packed = PackedB::new(&weight, bias, kernel * kernel * in_channels);
+        Conv2d { packed, in_channels, kernel, stride, activation }
     }
 
-    /// A 1x1 convolution of its own bias and no BatchNorm: `name.weight`, and `name.bias` where `biased`.
-    pub fn pointwise(
+    /// A convolution with bias and no BatchNorm at stride 1: `name.weight`, `name.bias`.
+    pub fn load(
         weights: &dyn Weights,
         name: &str,
         (in_channels, out_channels): (usize, usize),
-        biased: bool,
+        kernel: usize,
         activation: Activation,
     ) -> Result<Conv2d> {
-        let weight = weights.f32(&format!("{name}.weight"), &[out_channels, in_channels, 1, 1])?;
-        let bias = match biased {
-            true => weights.f32(&format!("{name}.bias"), &[out_channels])?,
-            false => vec![0.0; out_channels],
-        };
-        Ok(Conv2d::new(&weight, &bias, in_channels, 1, 1, activation))
+        let weight = weights.f32(&format!("{name}.weight"), &[out_channels, in_channels, kernel, kernel])?;
+        let bias = weights.f32(&format!("{name}.bias"), &[out_channels])?;
+        Ok(Conv2d::new(&weight, &bias, in_channels, kernel, 1, activation))
+    }
+
+    /// nn.Linear of [pixels, pool * pool * in_channels]: the file has a row's features in the order (c, y, x), and
+    /// [`Conv2d::forward`] takes them as (y, x, c).
+    pub fn linear(
+        weights: &dyn Weights,
+        name: &str,
+        (in_channels, out_channels): (usize, usize),
+        pool: usize,
+        activation: Activation,
+    ) -> Result<Conv2d> {
+        let k = pool * pool * in_channels;
+        let weight = weights.f32(&format!("{name}.weight"), &[out_channels, k])?;
+        let bias = weights.f32(&format!("{name}.bias"), &[out_channels])?;
+        Ok(Conv2d::new(&channels_last(&weight, in_channels, pool * pool), &bias, k, 1, 1, activation))
     }
 
     /// Output channels.
@@ -138,6 +144,17 @@ impl Conv2d {
         }
         out
     }
+}
+
+/// `weight` [n, c, taps] as [n, taps, c].
+fn channels_last(weight: &[f32], c: usize, taps: usize) -> Vec<f32> {
+    let mut out = vec![0.0; weight.len()];
+    for (from, to) in weight.chunks_exact(c * taps).zip(out.chunks_exact_mut(c * taps)) {
+        for (i, v) in from.iter().enumerate() {
+            to[i % taps * c + i / taps] = *v;
+        }
+    }
+    out
 }
 
 /// A depthwise convolution with bias and activation.

@@ -1,6 +1,8 @@
 //! Layers by TorchVision's names, over the kernels. BatchNorm is folded when a layer is loaded.
 
+pub mod boxes;
 mod conv;
+pub mod roi_align;
 mod squeeze_excitation;
 
 pub use conv::{BatchNorm, Conv2d, Conv2dNormActivation, Depthwise2d};

@@ -21,7 +21,7 @@ impl SqueezeExcitation {
     /// Reads `name.fc1` and `name.fc2`.
     pub fn load(weights: &dyn Weights, name: &str, channels: usize, squeeze: usize) -> Result<Self> {
         let linear = |leaf: &str, channels, activation| {
-            Conv2d::pointwise(weights, &format!("{name}.{leaf}"), channels, true, activation)
+            Conv2d::load(weights, &format!("{name}.{leaf}"), channels, 1, activation)
         };
         Ok(SqueezeExcitation {
             fc1: linear("fc1", (channels, squeeze), Activation::Relu)?,

@@ -21,26 +21,44 @@ pub fn uniform(name: &str, n: usize) -> Vec<f32> {
     bits(name, n).map(|b| (b >> 40) as f32 / (1 << 24) as f32).collect()
 }
 
-/// The generated picture, normalised as ImageNet's presets do, [h, w, 3], with a halo of 1.
-pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Tensor {
+/// The generated picture, RGBA, [h, w, 4].
+pub fn picture(h: usize, w: usize) -> Vec<u8> {
     let columns = w.div_ceil(32);
     let blocks = uniform(&format!("image.blocks.{h}x{w}"), h.div_ceil(32) * columns * 3);
     let noise = uniform(&format!("image.noise.{h}x{w}"), h * w * 3);
+    let channel = |pixel: usize, c: usize| {
+        let base = blocks[(pixel / w / 32 * columns + pixel % w / 32) * 3 + c];
+        (base * 255.0 + (noise[pixel * 3 + c] - 0.5) * 32.0).floor().clamp(0.0, 255.0) as u8
+    };
+    (0..h * w).flat_map(|p| [channel(p, 0), channel(p, 1), channel(p, 2), 255]).collect()
+}
+
+/// The generated picture, normalised as ImageNet's presets do, [h, w, 3], with a halo of 1.
+pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Tensor {
+    let rgba = picture(h, w);
     let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-    let mut picture = ws.tensor(h, w, 3, 1);
+    let mut out = ws.tensor(h, w, 3, 1);
     for y in 0..h {
-        for (i, to) in picture.row_mut(y).iter_mut().enumerate() {
+        for (i, to) in out.row_mut(y).iter_mut().enumerate() {
             let (x, c) = (i / 3, i % 3);
-            let base = blocks[(y / 32 * columns + x / 32) * 3 + c];
-            let value = (base * 255.0 + (noise[y * w * 3 + i] - 0.5) * 32.0).floor().clamp(0.0, 255.0);
-            *to = (value / 255.0 - mean[c]) / std[c];
+            *to = (f32::from(rgba[(y * w + x) * 4 + c]) / 255.0 - mean[c]) / std[c];
         }
     }
-    picture
+    out
 }
 
 /// Weights made from each tensor's name alone, as `fill` of make_golden.py does.
 pub struct GeneratedWeights;
+
+/// What `fill` multiplies a weight's range by.
+fn gain(name: &str) -> f64 {
+    match name {
+        "roi_heads.box_predictor.cls_score.weight" => 12.0,
+        "rpn.head.cls_logits.weight" => 6.0,
+        "roi_heads.box_predictor.bbox_pred.weight" | "rpn.head.bbox_pred.weight" => 2.0,
+        _ => 1.0,
+    }
+}
 
 /// Whether `parent` is a BatchNorm: the `.1` of a Conv2dNormActivation, whose `.0` is the convolution;
 /// LR-ASPP's scale.1 is a convolution.
@@ -56,7 +74,7 @@ impl Weights for GeneratedWeights {
     fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let (parent, leaf) = name.rsplit_once('.').expect("a path");
         let fan_in: usize = shape[1..].iter().product();
-        let bound = (3.6 / fan_in as f64).sqrt() as f32;
+        let bound = ((3.6 / fan_in as f64).sqrt() * gain(name)) as f32;
         let value = |u: f32| match (leaf, is_batch_norm(parent)) {
             ("running_var", _) => 0.5 + u,
             ("running_mean", _) => (u - 0.5) * 0.2,
@@ -81,7 +99,8 @@ impl Golden {
         Golden { bytes: std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}")) }
     }
 
-    fn floats(&self, name: &str) -> Vec<f32> {
+    /// A whole f32 tensor.
+    pub fn floats(&self, name: &str) -> Vec<f32> {
         let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
         let tensor = file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}"));
         tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
@@ -110,28 +129,36 @@ impl Golden {
         file.names().iter().filter(|n| n.starts_with(prefix) && n.ends_with(".shape")).count()
     }
 
-    /// Compares shape, all samples and the moments; |a - b| <= atol + rtol * |b|.
+    /// Compares a picture's tensor, whose stage is [1, c, h, w] in TorchVision.
     pub fn check(&self, stage: &str, tensor: &Tensor, atol: f32, rtol: f32) {
         let (h, w, c) = (tensor.h, tensor.w, tensor.c);
-        assert_eq!(self.shape(stage), [1, c, h, w], "shape of {stage}");
-        let values = tensor.to_vec();
+        let index = |i: usize| (i % (h * w)) * c + i / (h * w);
+        self.check_by(stage, &[1, c, h, w], &tensor.to_vec(), index, (atol, rtol));
+    }
+
+    /// Compares shape, all samples and the moments; |a - b| <= atol + rtol * |b|. `index` turns an index of TorchVision's
+    /// order into one of `values`.
+    pub fn check_by(
+        &self,
+        stage: &str,
+        shape: &[usize],
+        values: &[f32],
+        index: impl Fn(usize) -> usize,
+        (atol, rtol): (f32, f32),
+    ) {
+        assert_eq!(self.shape(stage), shape, "shape of {stage}");
         let samples = self.floats(&format!("{stage}.samples"));
         for (i, want) in bits(&format!("sample.{stage}"), samples.len()).zip(&samples) {
-            // The index is of NCHW order.
-            let (channel, pixel) = ((i % values.len() as u64) as usize / (h * w), i as usize % values.len() % (h * w));
-            let got = values[pixel * c + channel];
-            assert!(
-                (got - want).abs() <= atol + rtol * want.abs(),
-                "{stage}[{channel}, {pixel}] is {got}, should be {want}"
-            );
+            let i = (i % values.len() as u64) as usize;
+            let got = values[index(i)];
+            assert!((got - want).abs() <= atol + rtol * want.abs(), "{stage}[{i}] is {got}, should be {want}");
         }
         let n = values.len() as f64;
         let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
         let variance = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
         let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        for (got, want) in
-            [mean as f32, variance.sqrt() as f32, largest].iter().zip(self.floats(&format!("{stage}.moments")))
-        {
+        let moments = self.floats(&format!("{stage}.moments"));
+        for (got, want) in [mean as f32, variance.sqrt() as f32, largest].iter().zip(moments) {
             assert!((got - want).abs() <= atol + rtol * want.abs(), "moments of {stage}: {got}, should be {want}");
         }
     }

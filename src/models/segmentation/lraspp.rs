@@ -70,14 +70,17 @@ impl Lraspp {
             // LRASPPHead's own nn.BatchNorm2d has PyTorch's default.
             norm: BatchNorm::Eps(1e-5),
         };
-        let pointwise = |leaf: &str, from, to, biased| {
-            Conv2d::pointwise(weights, &format!("classifier.{leaf}"), (from, to), biased, Activation::Identity)
+        let classifier = |leaf: &str, from| {
+            let name = format!("classifier.{leaf}");
+            Conv2d::load(weights, &name, (from, config.num_classes), 1, Activation::Identity)
         };
+        let inter = config.inter_channels;
+        let gate = weights.f32("classifier.scale.1.weight", &[inter, high_channels, 1, 1])?;
         Ok(Lraspp {
             cbr: cbr.dense(weights, "classifier.cbr")?,
-            scale: pointwise("scale.1", high_channels, config.inter_channels, false)?,
-            low_classifier: pointwise("low_classifier", backbone.out_channels(low), config.num_classes, true)?,
-            high_classifier: pointwise("high_classifier", config.inter_channels, config.num_classes, true)?,
+            scale: Conv2d::new(&gate, &vec![0.0; inter], high_channels, 1, 1, Activation::Identity),
+            low_classifier: classifier("low_classifier", backbone.out_channels(low))?,
+            high_classifier: classifier("high_classifier", inter)?,
             low,
             backbone,
         })

@@ -1,0 +1,142 @@
+//! Faster R-CNN on MobileNetV3-Large with a feature pyramid: torchvision/models/detection/faster_rcnn.py,
+//! backbone_utils.py and ops/feature_pyramid_network.py.
+
+use super::roi_heads::{BoxConfig, RoiHeads};
+use super::rpn::{Rpn, RpnConfig};
+use super::transform::{resize_box, transform};
+use crate::image::Image;
+use crate::kernels::Activation;
+use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
+use crate::nn::boxes::Candidate;
+use crate::nn::{BatchNorm, Context, Conv2d};
+use crate::tensor::Tensor;
+use crate::weights::Weights;
+use crate::{Error, Result};
+
+const FPN_CHANNELS: usize = 256;
+
+/// What the builder takes, by TorchVision's names.
+#[derive(Clone, Debug)]
+pub struct FasterRcnnConfig {
+    /// The backbone's rows.
+    pub inverted_residual_setting: Vec<InvertedResidualConfig>,
+    /// Classes, the background included.
+    pub num_classes: usize,
+    /// Width of fc6 and fc7.
+    pub representation_size: usize,
+    /// Shorter side of the resized picture.
+    pub min_size: usize,
+    /// Most that the longer side may be.
+    pub max_size: usize,
+    /// Thresholds and counts of the RPN.
+    pub rpn: RpnConfig,
+    /// Thresholds and counts of the heads.
+    pub boxes: BoxConfig,
+}
+
+impl FasterRcnnConfig {
+    /// TorchVision's builder of this name.
+    pub fn fasterrcnn_mobilenet_v3_large_320_fpn(num_classes: usize) -> Self {
+        FasterRcnnConfig {
+            inverted_residual_setting: inverted_residual_setting(Arch::Large, 1.0, false, false),
+            num_classes,
+            representation_size: 1024,
+            min_size: 320,
+            max_size: 640,
+            rpn: RpnConfig { pre_nms_top_n: 150, post_nms_top_n: 150, score_thresh: 0.05, nms_thresh: 0.7 },
+            boxes: BoxConfig { score_thresh: 0.05, nms_thresh: 0.5, detections_per_img: 100 },
+        }
+    }
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct FasterRcnn {
+    config: FasterRcnnConfig,
+    body: MobileNetV3,
+    tap: usize,
+    inner_blocks: [Conv2d; 2],
+    layer_blocks: [Conv2d; 2],
+    rpn: Rpn,
+    roi_heads: RoiHeads,
+}
+
+impl FasterRcnn {
+    /// Reads the model by TorchVision's names.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape.
+    pub fn load(weights: &dyn Weights, config: FasterRcnnConfig) -> Result<Self> {
+        let setting = &config.inverted_residual_setting;
+        let body = MobileNetV3::load(weights, "backbone.body", setting, BatchNorm::Eps(1e-5))?;
+        let stages = body.stage_indices();
+        if stages.len() < 3 {
+            let message = "the inverted-residual setting has no stage of stride 2; the detector taps its last";
+            return Err(Error::WeightsMismatch(message.to_string()));
+        }
+        let tap = stages[stages.len() - 2];
+        let fpn = |leaf: &str, from, kernel| {
+            let name = format!("backbone.fpn.{leaf}.0");
+            Conv2d::load(weights, &name, (from, FPN_CHANNELS), kernel, Activation::Identity)
+        };
+        let (low, high) = (body.out_channels(tap), body.out_channels(setting.len() + 1));
+        Ok(FasterRcnn {
+            inner_blocks: [fpn("inner_blocks.0", low, 1)?, fpn("inner_blocks.1", high, 1)?],
+            layer_blocks: [fpn("layer_blocks.0", FPN_CHANNELS, 3)?, fpn("layer_blocks.1", FPN_CHANNELS, 3)?],
+            rpn: Rpn::load(weights, FPN_CHANNELS)?,
+            roi_heads: RoiHeads::load(weights, FPN_CHANNELS, config.representation_size, config.num_classes)?,
+            tap,
+            body,
+            config,
+        })
+    }
+
+    /// Detections of `image`, best first, in its own pixels; the group is the class.
+    pub fn detect(&self, cx: &mut Context, image: Image) -> Vec<Candidate> {
+        let (input, size) = transform(cx, image, self.config.min_size, self.config.max_size);
+        cx.observe("transform", &input);
+        let padded = (input.h, input.w);
+        let features = self.features(cx, &input);
+        cx.workspace.give_tensor(input);
+        let proposals = self.rpn.forward(cx, &features, padded, size, &self.config.rpn);
+        let mut found = self.roi_heads.forward(cx, &features[0], &proposals, size, &self.config.boxes);
+        features.into_iter().for_each(|f| cx.workspace.give_tensor(f));
+        found.iter_mut().for_each(|d| d.b = resize_box(d.b, size, (image.height, image.width)));
+        found
+    }
+
+    /// The pyramid's levels 0, 1 and pool, with a halo of 1.
+    fn features(&self, cx: &mut Context, input: &Tensor) -> [Tensor; 3] {
+        let (low, high) = self.body.forward(cx, input, Some(self.tap));
+        let low = low.expect("the tap lies before the last layer");
+        let top = self.inner_blocks[1].forward(cx, &high, 1, None, None);
+        cx.workspace.give_tensor(high);
+        let level1 = self.layer_blocks[1].forward(cx, &top, 1, None, None);
+        let near = nearest(cx, &top, (low.h, low.w));
+        let merged = self.inner_blocks[0].forward(cx, &low, 1, Some(near.as_ref().unwrap_or(&top)), None);
+        let level0 = self.layer_blocks[0].forward(cx, &merged, 1, None, None);
+        let pool = nearest(cx, &level1, (level1.h.div_ceil(2), level1.w.div_ceil(2))).expect("a smaller map");
+        near.into_iter().chain([low, top, merged]).for_each(|t| cx.workspace.give_tensor(t));
+        for (name, map) in [("features.0", &level0), ("features.1", &level1), ("features.pool", &pool)] {
+            cx.observe(name, map);
+        }
+        [level0, level1, pool]
+    }
+}
+
+/// `x` at `size` by nearest pixel (interpolate's default, and max_pool2d(x, 1, 2)), halo 1; nothing when it has that size.
+fn nearest(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Option<Tensor> {
+    if (x.h, x.w) == size {
+        return None;
+    }
+    // LastLevelMaxPool keeps every second pixel, of an odd side too.
+    let source = |i: usize, from: usize, to: usize| if to == from.div_ceil(2) { 2 * i } else { i * from / to };
+    let mut out = cx.workspace.tensor(size.0, size.1, x.c, 1);
+    for y in 0..size.0 {
+        let row = x.row(source(y, x.h, size.0));
+        for (i, pixel) in out.row_mut(y).chunks_exact_mut(x.c).enumerate() {
+            pixel.copy_from_slice(&row[source(i, x.w, size.1) * x.c..][..x.c]);
+        }
+    }
+    Some(out)
+}

@@ -1,0 +1,101 @@
+//! The region proposal network: torchvision/models/detection/rpn.py and anchor_utils.py.
+
+use crate::Result;
+use crate::kernels::Activation;
+use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
+use crate::nn::{Context, Conv2d};
+use crate::tensor::Tensor;
+use crate::weights::Weights;
+
+/// Sides and shapes of the anchors of every cell, at every level.
+pub const ANCHOR_SIZES: [f32; 5] = [32.0, 64.0, 128.0, 256.0, 512.0];
+/// Height over width.
+pub const ASPECT_RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
+const ANCHORS: usize = ANCHOR_SIZES.len() * ASPECT_RATIOS.len();
+
+/// TorchVision's parameters of the same names, without their rpn_ and _test.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RpnConfig {
+    /// Best anchors of a level that are decoded.
+    pub pre_nms_top_n: usize,
+    /// Proposals that remain.
+    pub post_nms_top_n: usize,
+    /// Least objectness, 0 to 1.
+    pub score_thresh: f32,
+    /// IoU above which the lesser of two proposals of a level goes.
+    pub nms_thresh: f32,
+}
+
+/// The head: a 3x3 convolution, then objectness and box deltas of each anchor.
+#[derive(Debug)]
+pub struct Rpn {
+    conv: Conv2d,
+    cls_logits: Conv2d,
+    bbox_pred: Conv2d,
+}
+
+impl Rpn {
+    /// Reads `rpn.head.*` of `channels` features.
+    ///
+    /// # Errors
+    /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape.
+    pub fn load(weights: &dyn Weights, channels: usize) -> Result<Rpn> {
+        let layer = |leaf: &str, n, kernel, activation| {
+            Conv2d::load(weights, &format!("rpn.head.{leaf}"), (channels, n), kernel, activation)
+        };
+        Ok(Rpn {
+            conv: layer("conv.0.0", channels, 3, Activation::Relu)?,
+            cls_logits: layer("cls_logits", ANCHORS, 1, Activation::Identity)?,
+            bbox_pred: layer("bbox_pred", 4 * ANCHORS, 1, Activation::Identity)?,
+        })
+    }
+
+    /// Proposals of `features` (a level each, halo 1), best first; `padded` and `size` are the picture's [h, w] with its padding
+    /// and without.
+    pub fn forward(
+        &self,
+        cx: &mut Context,
+        features: &[Tensor],
+        padded: (usize, usize),
+        size: (usize, usize),
+        config: &RpnConfig,
+    ) -> Vec<Box2d> {
+        let mut candidates = Vec::new();
+        for (level, map) in features.iter().enumerate() {
+            let hidden = self.conv.forward(cx, map, 0, None, None);
+            let logits = self.cls_logits.forward(cx, &hidden, 0, None, None);
+            let deltas = self.bbox_pred.forward(cx, &hidden, 0, None, None);
+            cx.observe(&format!("rpn.head.cls_logits.{level}"), &logits);
+            cx.observe(&format!("rpn.head.bbox_pred.{level}"), &deltas);
+            let stride = (padded.0 / map.h, padded.1 / map.w);
+            for i in top_n(logits.data(), config.pre_nms_top_n) {
+                let score = 1.0 / (1.0 + (-logits.data()[i]).exp());
+                let b = clip(decode(anchor(i, map.w, stride), &deltas.data()[4 * i..4 * i + 4], [1.0; 4]), size);
+                if is_large(b, 1e-3) && score >= config.score_thresh {
+                    candidates.push(Candidate { b, score, group: level });
+                }
+            }
+            [hidden, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        }
+        let kept = batched_nms(candidates, config.nms_thresh, config.post_nms_top_n);
+        kept.into_iter().map(|c| c.b).collect()
+    }
+}
+
+/// The indices of the `n` largest values, largest first.
+fn top_n(values: &[f32], n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    order.truncate(n);
+    order
+}
+
+/// AnchorGenerator: anchor `i` in the order (y, x, ratio, size) of a map of `w` columns, cells `stride` = [h, w] apart.
+fn anchor(i: usize, w: usize, stride: (usize, usize)) -> Box2d {
+    let (cell, kind) = (i / ANCHORS, i % ANCHORS);
+    let (ratio, side) = (ASPECT_RATIOS[kind / ANCHOR_SIZES.len()], ANCHOR_SIZES[kind % ANCHOR_SIZES.len()]);
+    let (h_ratio, y, x) = (ratio.sqrt(), (cell / w * stride.0) as f32, (cell % w * stride.1) as f32);
+    let (half_w, half_h) = ((1.0 / h_ratio) * side / 2.0, h_ratio * side / 2.0);
+    let (half_w, half_h) = (half_w.round_ties_even(), half_h.round_ties_even());
+    [x - half_w, y - half_h, x + half_w, y + half_h]
+}

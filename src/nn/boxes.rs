@@ -1,0 +1,85 @@
+//! torchvision/ops/boxes.py and detection/_utils.py's BoxCoder: decode, clip, non-maximum suppression.
+
+/// x1, y1, x2, y2 in pixels.
+pub type Box2d = [f32; 4];
+
+/// BoxCoder: deltas divided by `weights`, relative to a box's centre and size; dw and dh are clipped at ln(1000 / 16).
+pub fn decode(anchor: Box2d, deltas: &[f32], weights: [f32; 4]) -> Box2d {
+    let clip = (1000.0f32 / 16.0).ln();
+    let (w, h) = (anchor[2] - anchor[0], anchor[3] - anchor[1]);
+    let (cx, cy) = (anchor[0] + 0.5 * w, anchor[1] + 0.5 * h);
+    let (dx, dy) = (deltas[0] / weights[0], deltas[1] / weights[1]);
+    let (dw, dh) = ((deltas[2] / weights[2]).min(clip), (deltas[3] / weights[3]).min(clip));
+    let (px, py) = (dx * w + cx, dy * h + cy);
+    let (pw, ph) = (0.5 * (dw.exp() * w), 0.5 * (dh.exp() * h));
+    [px - pw, py - ph, px + pw, py + ph]
+}
+
+/// clip_boxes_to_image, `size` = [h, w].
+pub fn clip(b: Box2d, size: (usize, usize)) -> Box2d {
+    let (h, w) = (size.0 as f32, size.1 as f32);
+    [b[0].clamp(0.0, w), b[1].clamp(0.0, h), b[2].clamp(0.0, w), b[3].clamp(0.0, h)]
+}
+
+/// remove_small_boxes: whether both sides are at least `min_size`.
+pub fn is_large(b: Box2d, min_size: f32) -> bool {
+    b[2] - b[0] >= min_size && b[3] - b[1] >= min_size
+}
+
+/// Area of the intersection over area of the union.
+pub fn iou(a: Box2d, b: Box2d) -> f32 {
+    let area = |b: Box2d| (b[2] - b[0]) * (b[3] - b[1]);
+    let side = |i: usize| (a[i + 2].min(b[i + 2]) - a[i].max(b[i])).max(0.0);
+    let inter = side(0) * side(1);
+    inter / (area(a) + area(b) - inter)
+}
+
+/// A scored box of a group (a level or a class) that suppresses only its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The box.
+    pub b: Box2d,
+    /// Higher is kept.
+    pub score: f32,
+    /// Level or class.
+    pub group: usize,
+}
+
+/// batched_nms: of `candidates`, those that no better one of their group overlaps by strictly more than `threshold`, best
+/// first (equal ones in their order), at most `limit`.
+pub fn batched_nms(mut candidates: Vec<Candidate>, threshold: f32, limit: usize) -> Vec<Candidate> {
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Candidate> = Vec::new();
+    for c in candidates {
+        if kept.len() == limit {
+            break;
+        }
+        if !kept.iter().any(|k| k.group == c.group && iou(k.b, c.b) > threshold) {
+            kept.push(c);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nms_keeps_an_overlap_equal_to_the_threshold_and_other_groups() {
+        let at = |x: f32, score: f32, group| Candidate { b: [x, 0.0, x + 4.0, 3.0], score, group };
+        // Shifted by one of four columns: 9 of 15.
+        assert_eq!(iou(at(0.0, 0.0, 0).b, at(1.0, 0.0, 0).b), 0.6);
+        let all = vec![at(0.0, 0.5, 0), at(1.0, 0.9, 0), at(1.0, 0.7, 1)];
+        assert_eq!(batched_nms(all.clone(), 0.6, 10).len(), 3);
+        let kept: Vec<f32> = batched_nms(all.clone(), 0.59, 10).iter().map(|c| c.score).collect();
+        assert_eq!(kept, [0.9, 0.7]);
+        assert_eq!(batched_nms(all, 0.6, 1).len(), 1);
+    }
+
+    #[test]
+    fn decode_clips_the_growth_of_a_box() {
+        let b = decode([0.0, 0.0, 2.0, 2.0], &[0.0, 0.0, 100.0, 0.0], [1.0; 4]);
+        assert!((b[2] - b[0] - 125.0).abs() < 1e-3 && (b[3] - b[1] - 2.0).abs() < 1e-6, "{b:?}");
+    }
+}
