@@ -3,12 +3,14 @@
 mod support;
 
 use mobilesight::image::Image;
+use mobilesight::models::config::faster_rcnn_config;
 use mobilesight::models::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use mobilesight::models::mobilenetv3::{Arch, MobileNetV3, inverted_residual_setting};
 use mobilesight::models::segmentation::lraspp::{Lraspp, LrasppConfig};
 use mobilesight::nn::boxes::iou;
 use mobilesight::nn::{BatchNorm, Context};
 use mobilesight::tensor::Tensor;
+use mobilesight::weights::SafeTensorsFile;
 use support::{GeneratedWeights, Golden, normalised, picture};
 
 /// Runs the backbone and compares each `features.i`.
@@ -135,4 +137,30 @@ fn fasterrcnn_mobilenet_v3_large_320_fpn() {
 #[test]
 fn fasterrcnn_mobilenet_v3_large_320_fpn_tall() {
     check_fasterrcnn("fasterrcnn_mobilenet_v3_large_320_fpn_tall", 700, 250);
+}
+
+/// The shipped detector on the shipped pictures, against TorchVision with the same weights.
+#[test]
+fn default_detector_on_real_pictures() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let bytes = std::fs::read(format!("{root}/www/models/coco-fasterrcnn-mobilenetv3-320.f16.safetensors")).unwrap();
+    let file = SafeTensorsFile::new(&bytes).unwrap();
+    let config = faster_rcnn_config(&file.metadata().unwrap().expect("the file describes itself")).unwrap();
+    let model = FasterRcnn::load(&file, config).unwrap();
+    let golden = std::fs::read_to_string(format!("{root}/tests/golden/samples/samples.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&golden).unwrap();
+    let mut cx = Context::default();
+    for (name, want) in golden.as_object().unwrap() {
+        let picture = image::open(format!("{root}/www/samples/{name}")).unwrap().to_rgba8();
+        let (w, h) = (picture.width() as usize, picture.height() as usize);
+        let found = model.detect(&mut cx, Image::new(&picture, w, h).unwrap());
+        let scores = want["scores"].as_array().unwrap();
+        assert_eq!(found.len(), scores.len(), "{name}: {found:?}");
+        for (d, i) in found.iter().zip(0..) {
+            let b: [f32; 4] = std::array::from_fn(|k| want["boxes"][i][k].as_f64().unwrap() as f32);
+            assert_eq!(d.group as u64, want["labels"][i].as_u64().unwrap(), "{name}[{i}]");
+            assert!((f64::from(d.score) - scores[i].as_f64().unwrap()).abs() <= 1e-3, "{name}[{i}]: {d:?}");
+            assert!(iou(d.b, b) >= 0.99, "{name}[{i}]: {d:?} should be {b:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 mod safetensors;
 
-pub use safetensors::SafeTensorsFile;
+pub use safetensors::{Metadata, SafeTensorsFile};
 
 use crate::{Error, Result};
 

@@ -20,6 +20,8 @@ const FPN_CHANNELS: usize = 256;
 pub struct FasterRcnnConfig {
     /// The backbone's rows.
     pub inverted_residual_setting: Vec<InvertedResidualConfig>,
+    /// Epsilon of the backbone's BatchNorm.
+    pub batch_norm_eps: f32,
     /// Classes, the background included.
     pub num_classes: usize,
     /// Width of fc6 and fc7.
@@ -39,6 +41,8 @@ impl FasterRcnnConfig {
     pub fn fasterrcnn_mobilenet_v3_large_320_fpn(num_classes: usize) -> Self {
         FasterRcnnConfig {
             inverted_residual_setting: inverted_residual_setting(Arch::Large, 1.0, false, false),
+            // TorchVision builds the detector's backbone with FrozenBatchNorm2d, or with PyTorch's default.
+            batch_norm_eps: 1e-5,
             num_classes,
             representation_size: 1024,
             min_size: 320,
@@ -68,7 +72,7 @@ impl FasterRcnn {
     /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape.
     pub fn load(weights: &dyn Weights, config: FasterRcnnConfig) -> Result<Self> {
         let setting = &config.inverted_residual_setting;
-        let body = MobileNetV3::load(weights, "backbone.body", setting, BatchNorm::Eps(1e-5))?;
+        let body = MobileNetV3::load(weights, "backbone.body", setting, BatchNorm::Eps(config.batch_norm_eps))?;
         let stages = body.stage_indices();
         if stages.len() < 3 {
             let message = "the inverted-residual setting has no stage of stride 2; the detector taps its last";

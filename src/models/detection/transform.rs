@@ -13,10 +13,10 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 const SIZE_DIVISIBLE: usize = 32;
 
-/// The resized rows and columns of a picture of `h` x `w`: TorchVision's f32 scale, floored.
+/// The resized rows and columns of a picture of `h` x `w`: the scale and the product are f32 in TorchVision, then floored.
 pub fn resized(h: usize, w: usize, min_size: usize, max_size: usize) -> (usize, usize) {
     let scale = (min_size as f32 / h.min(w) as f32).min(max_size as f32 / h.max(w) as f32);
-    let side = |n: usize| ((n as f64 * f64::from(scale)).floor() as usize).max(1);
+    let side = |n: usize| ((n as f32 * scale).floor() as usize).max(1);
     (side(h), side(w))
 }
 
@@ -57,4 +57,17 @@ fn normalise(cx: &mut Context, image: Image) -> Tensor {
 pub fn resize_box(b: Box2d, from: (usize, usize), to: (usize, usize)) -> Box2d {
     let (y, x) = (to.0 as f32 / from.0 as f32, to.1 as f32 / from.1 as f32);
     [b[0] * x, b[1] * y, b[2] * x, b[3] * y]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 427 * (320 / 427) is 320 in f32 and just below it in f64: the f64 product lost a row.
+    #[test]
+    fn a_side_that_f64_would_floor_to_one_less() {
+        assert_eq!(resized(427, 640, 320, 640), (320, 479));
+        assert_eq!(resized(480, 640, 320, 640), (320, 426));
+        assert_eq!(resized(100, 1000, 320, 640), (64, 640));
+    }
 }
