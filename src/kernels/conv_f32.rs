@@ -11,7 +11,7 @@
 //!         for tile of mr rows: acc = bias; for tap, k: acc += a[., k] * b[k, .]; store
 //! ```
 //! The splat of a is loaded right before its two multiplies: V8 has 15 vector registers and keeps the order it is given,
-//! and 6x8 takes 12 accumulators, 2 of b and 1 splat (KERNELS: 24 GMAC/s on Zen 2 in order, 10 with the splats hoisted).
+//! and 6x8 takes 12 accumulators, 2 of b and 1 splat.
 
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
