@@ -1,13 +1,75 @@
 // What the build needs beside Node and Rust, each fetched only when it is missing.
 import { spawnSync } from 'node:child_process';
+import { delimiter } from 'node:path';
 
 const target = 'wasm32-unknown-unknown';
+const debianRust = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-llvm'];
 
-/** Makes rustup's WebAssembly target present, or says in words what to do. */
-export function ensureWasmTarget() {
-  const installed = spawnSync('rustup', ['target', 'list', '--installed'], { encoding: 'utf8' });
-  if (installed.stdout?.includes(target)) return;
-  console.log(`Adding rustup's ${target}, to compile Rust to WebAssembly`);
-  const added = spawnSync('rustup', ['target', 'add', target], { stdio: 'inherit' });
-  if (added.status !== 0) throw new Error(`rustup could not add ${target}: check the network and run 'rustup target add ${target}' by hand`);
+function quiet(program, args) {
+  return spawnSync(program, args, { encoding: 'utf8' });
+}
+
+function succeeds(program, args, env = {}) {
+  return spawnSync(program, args, { stdio: 'inherit', env: { ...process.env, ...env } }).status === 0;
+}
+
+function lists(args, word) {
+  const run = quiet('rustup', [...args, 'list', '--installed', '--toolchain', 'stable']);
+  return run.status === 0 && run.stdout.split('\n').some((line) => line.trim() === word);
+}
+
+// rust-src is there for the modules with threads, whose standard library is built anew.
+function rustupHas() {
+  return lists(['target'], target) && lists(['component'], 'rust-src');
+}
+
+function rustupAdd() {
+  if (quiet('rustup', ['--version']).status !== 0) return false;
+  if (!lists(['target'], target)) {
+    console.log(`Toolchain: adding rustup's ${target}, to compile Rust to WebAssembly`);
+    if (!succeeds('rustup', ['target', 'add', target, '--toolchain', 'stable'])) return false;
+  }
+  if (!lists(['component'], 'rust-src')) {
+    console.log("Toolchain: adding rustup's rust-src, to build the standard library with threads");
+    if (!succeeds('rustup', ['component', 'add', 'rust-src', '--toolchain', 'stable'])) return false;
+  }
+  return rustupHas();
+}
+
+function debianHas(names) {
+  return names.every((name) => quiet('dpkg-query', ['-W', '-f', '${Status}', name]).stdout?.endsWith(' installed'));
+}
+
+function canApt() {
+  return process.getuid?.() === 0 && quiet('apt-get', ['--version']).status === 0;
+}
+
+function aptInstall(names, why) {
+  if (!canApt()) return false;
+  console.log(`Toolchain: installing Debian's ${names.join(' ')}, ${why}`);
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  return succeeds('apt-get', ['update'], env) && succeeds('apt-get', ['install', '-y', ...names], env);
+}
+
+// Debian's packages bring the standard library as source only, so every module builds it.
+function debianToolchain() {
+  const env = {
+    PATH: ['/usr/bin', process.env.PATH].join(delimiter),
+    RUSTC: '/usr/bin/rustc',
+    RUSTC_BOOTSTRAP: '1',
+    CARGO_UNSTABLE_BUILD_STD: 'std,panic_abort',
+  };
+  return { cargo: '/usr/bin/cargo', env };
+}
+
+/** A cargo that compiles to WebAssembly and the environment to run it in; throws, saying what to do, where none can be had. */
+export function ensureWasmToolchain() {
+  if (rustupHas()) return { cargo: 'cargo', env: { RUSTUP_TOOLCHAIN: 'stable' } };
+  if (debianHas(debianRust)) return debianToolchain();
+  if (rustupAdd()) return { cargo: 'cargo', env: { RUSTUP_TOOLCHAIN: 'stable' } };
+  if (aptInstall(debianRust, 'as rustup could not provide WebAssembly')) return debianToolchain();
+  throw new Error(
+    `No Rust for ${target}. Either run 'rustup target add ${target} --toolchain stable' and ` +
+      `'rustup component add rust-src --toolchain stable', or as root on Debian 'apt-get install ${debianRust.join(' ')}'.`,
+  );
 }

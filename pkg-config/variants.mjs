@@ -1,7 +1,43 @@
 // The one list of the WebAssembly modules. A module is validated whole, so each instruction set is a module of its own.
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+// Kept between clones: cargo tells by content what is still good.
+export const cache = process.env.CARGO_TARGET_DIR || join(homedir(), '.cache/mobilesight/target');
+
 // LLVM must keep the kernels' own order of instructions: its scheduler hoists loads that V8 then spills.
 const order = '-C llvm-args=-pre-RA-sched=source';
-export const variants = [
-  { name: 'simd128', rustflags: `-C target-feature=+simd128 ${order}` },
-  { name: 'relaxed', rustflags: `-C target-feature=+simd128,+relaxed-simd ${order}` },
+
+const instructionSets = [
+  { simd: 'simd128', features: ['+simd128'] },
+  { simd: 'relaxed', features: ['+simd128', '+relaxed-simd'] },
 ];
+
+// Workers share one memory, so it comes from outside with a fixed maximum, and each sets up its own thread-locals.
+const shared = [
+  '--shared-memory',
+  '--max-memory=1073741824',
+  '--import-memory',
+  '--export=__wasm_init_tls',
+  '--export=__tls_size',
+  '--export=__tls_align',
+  '--export=__tls_base',
+];
+
+function variant(name, simd, threads, features, linkArgs, cargoArgs, env) {
+  const flags = [`-C target-feature=${features.join(',')}`, order, ...linkArgs.map((arg) => `-C link-arg=${arg}`)];
+  return { name, simd, threads, features, rustflags: flags.join(' '), cargoArgs, env, targetDir: join(cache, name) };
+}
+
+function oneThread({ simd, features }) {
+  return variant(simd, simd, false, features, [], [], {});
+}
+
+// The stock standard library lacks atomics, so these build it anew; RUSTC_BOOTSTRAP lets stable's cargo do that.
+function withThreads({ simd, features }) {
+  const all = [...features, '+atomics', '+bulk-memory', '+mutable-globals'];
+  const args = ['--features', 'threads', '-Zbuild-std=std,panic_abort'];
+  return variant(`${simd}-threads`, simd, true, all, shared, args, { RUSTC_BOOTSTRAP: '1' });
+}
+
+export const variants = instructionSets.flatMap((set) => [oneThread(set), withThreads(set)]);
