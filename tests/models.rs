@@ -7,8 +7,8 @@ use mobilesight::models::config::faster_rcnn_config;
 use mobilesight::models::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use mobilesight::models::mobilenetv3::{Arch, MobileNetV3, inverted_residual_setting};
 use mobilesight::models::segmentation::lraspp::{Lraspp, LrasppConfig};
+use mobilesight::nn::Context;
 use mobilesight::nn::boxes::iou;
-use mobilesight::nn::{BatchNorm, Context};
 use mobilesight::tensor::Tensor;
 use mobilesight::weights::SafeTensorsFile;
 use support::{GeneratedWeights, Golden, normalised, picture};
@@ -17,8 +17,7 @@ use support::{GeneratedWeights, Golden, normalised, picture};
 fn check_features(golden: &str, arch: Arch, width_mult: f64, reduced_tail: bool, dilated: bool, size: usize) {
     let file = Golden::open(golden);
     let setting = inverted_residual_setting(arch, width_mult, reduced_tail, dilated);
-    let norm = BatchNorm::Eps(0.001);
-    let model = MobileNetV3::load(&GeneratedWeights, "features", &setting, norm).expect("generated weights fit");
+    let model = MobileNetV3::load(&GeneratedWeights, "features", &setting, 0.001).expect("generated weights fit");
     let mut seen = 0;
     // f32 sums in another order, through up to 17 stages: a thousandth of the value.
     let mut compare = |name: &str, output: &Tensor| {
@@ -163,4 +162,28 @@ fn default_detector_on_real_pictures() {
             assert!(iou(d.b, b) >= 0.99, "{name}[{i}]: {d:?} should be {b:?}");
         }
     }
+}
+
+/// A map of one pixel has a pool level of the same size: it used to panic.
+#[test]
+fn a_picture_of_one_feature_pixel() {
+    let config = FasterRcnnConfig {
+        inverted_residual_setting: inverted_residual_setting(Arch::Large, 0.35, true, false),
+        representation_size: 16,
+        min_size: 32,
+        max_size: 32,
+        ..FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(4)
+    };
+    let model = FasterRcnn::load(&GeneratedWeights, config).expect("generated weights fit");
+    let mut pool = None;
+    let mut watch = |name: &str, output: &Tensor| {
+        if name == "features.pool" {
+            pool = Some((output.h, output.w));
+        }
+    };
+    let mut cx = Context { observer: Some(&mut watch), ..Context::default() };
+    let found = model.detect(&mut cx, Image::new(&picture(5, 5), 5, 5).expect("a picture"));
+    drop(cx);
+    assert_eq!(pool, Some((1, 1)));
+    assert!(found.iter().all(|d| d.b.iter().all(|v| (0.0..=5.001).contains(v))), "{found:?}");
 }

@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::kernels::Activation;
-use crate::nn::{BatchNorm, Context, Conv2d, Conv2dNormActivation, Depthwise2d, SqueezeExcitation};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, SqueezeExcitation};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -107,7 +107,7 @@ struct InvertedResidual {
 }
 
 impl InvertedResidual {
-    fn load(weights: &dyn Weights, name: String, row: &InvertedResidualConfig, norm: BatchNorm) -> Result<Self> {
+    fn load(weights: &dyn Weights, name: String, row: &InvertedResidualConfig, batch_norm_eps: f32) -> Result<Self> {
         let expanded = row.expanded_channels;
         let stride = if row.dilation > 1 { 1 } else { row.stride };
         let layer = Conv2dNormActivation {
@@ -117,7 +117,7 @@ impl InvertedResidual {
             stride: 1,
             dilation: 1,
             activation: row.activation,
-            norm,
+            batch_norm_eps,
         };
         let mut index = 0;
         let mut next = || {
@@ -186,7 +186,7 @@ impl MobileNetV3 {
         weights: &dyn Weights,
         prefix: &str,
         setting: &[InvertedResidualConfig],
-        norm: BatchNorm,
+        batch_norm_eps: f32,
     ) -> Result<Self> {
         let (Some(first), Some(end)) = (setting.first(), setting.last()) else {
             let message = "the inverted-residual setting has no row; give at least one".to_string();
@@ -199,7 +199,7 @@ impl MobileNetV3 {
             stride: 2,
             dilation: 1,
             activation: HS,
-            norm,
+            batch_norm_eps,
         };
         let last = Conv2dNormActivation {
             in_channels: end.out_channels,
@@ -209,7 +209,8 @@ impl MobileNetV3 {
             ..stem
         };
         let blocks = setting.iter().enumerate();
-        let blocks = blocks.map(|(i, row)| InvertedResidual::load(weights, format!("{prefix}.{}", i + 1), row, norm));
+        let blocks =
+            blocks.map(|(i, row)| InvertedResidual::load(weights, format!("{prefix}.{}", i + 1), row, batch_norm_eps));
         Ok(MobileNetV3 {
             prefix: prefix.to_string(),
             stem: stem.dense(weights, &format!("{prefix}.0"))?,

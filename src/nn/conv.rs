@@ -11,13 +11,6 @@ use crate::tensor::Tensor;
 use crate::weights::Weights;
 use crate::{Error, Result};
 
-/// How a convolution is normalised.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum BatchNorm {
-    /// Folded from `.1.*` with this epsilon: 0.001 in MobileNetV3, 1e-5 in FrozenBatchNorm2d.
-    Eps(f32),
-}
-
 /// An affine map of a layer's output: y * scale + shift, one a channel.
 struct Fold {
     scale: Vec<f32>,
@@ -26,7 +19,7 @@ struct Fold {
 
 impl Fold {
     /// Reads the BatchNorm `name`, of `channels` channels.
-    fn load(weights: &dyn Weights, name: &str, channels: usize, BatchNorm::Eps(eps): BatchNorm) -> Result<Fold> {
+    fn load(weights: &dyn Weights, name: &str, channels: usize, eps: f32) -> Result<Fold> {
         let read = |leaf: &str| weights.f32(&format!("{name}.{leaf}"), &[channels]);
         let (gamma, beta, mean, var) = (read("weight")?, read("bias")?, read("running_mean")?, read("running_var")?);
         if var.iter().any(|v| v + eps <= 0.0) {
@@ -46,8 +39,7 @@ pub struct Conv2d {
     in_channels: usize,
     kernel: usize,
     stride: usize,
-    /// Applied to the sum.
-    pub activation: Activation,
+    activation: Activation,
 }
 
 impl Conv2d {
@@ -90,7 +82,8 @@ impl Conv2d {
         let k = pool * pool * in_channels;
         let weight = weights.f32(&format!("{name}.weight"), &[out_channels, k])?;
         let bias = weights.f32(&format!("{name}.bias"), &[out_channels])?;
-        Ok(Conv2d::new(&channels_last(&weight, in_channels, pool * pool), &bias, k, 1, 1, activation))
+        let packed = PackedB::new(&channels_last(&weight, in_channels, pool * pool), &bias, k);
+        Ok(Conv2d { packed, in_channels: k, kernel: 1, stride: 1, activation })
     }
 
     /// Output channels.
@@ -221,8 +214,8 @@ pub struct Conv2dNormActivation {
     pub dilation: usize,
     /// After the BatchNorm.
     pub activation: Activation,
-    /// The BatchNorm's epsilon.
-    pub norm: BatchNorm,
+    /// The BatchNorm's epsilon: 0.001 in MobileNetV3, 1e-5 in FrozenBatchNorm2d.
+    pub batch_norm_eps: f32,
 }
 
 impl Conv2dNormActivation {
@@ -230,7 +223,7 @@ impl Conv2dNormActivation {
     fn fold(&self, weights: &dyn Weights, name: &str, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
         let shape = [self.out_channels, channels, self.kernel, self.kernel];
         let mut weight = weights.f32(&format!("{name}.0.weight"), &shape)?;
-        let fold = Fold::load(weights, &format!("{name}.1"), self.out_channels, self.norm)?;
+        let fold = Fold::load(weights, &format!("{name}.1"), self.out_channels, self.batch_norm_eps)?;
         let per_channel = channels * self.kernel * self.kernel;
         for (row, scale) in weight.chunks_exact_mut(per_channel).zip(&fold.scale) {
             row.iter_mut().for_each(|w| *w *= scale);
@@ -247,9 +240,8 @@ impl Conv2dNormActivation {
     /// The form with a group a channel.
     pub fn depthwise(&self, weights: &dyn Weights, name: &str) -> Result<Depthwise2d> {
         let (weight, bias) = self.fold(weights, name, 1)?;
-        let (taps, c) = (self.kernel * self.kernel, self.out_channels);
-        // [c, kernel, kernel] to [kernel, kernel, c]: channels are the vectors.
-        let weight = (0..taps * c).map(|i| weight[i % c * taps + i / c]).collect();
+        // Channels are the vectors.
+        let weight = channels_last(&weight, self.out_channels, self.kernel * self.kernel);
         let Conv2dNormActivation { kernel, stride, dilation, activation, .. } = *self;
         Ok(Depthwise2d { weight, bias, kernel, stride, dilation, activation })
     }

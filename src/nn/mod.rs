@@ -5,7 +5,7 @@ mod conv;
 pub mod roi_align;
 mod squeeze_excitation;
 
-pub use conv::{BatchNorm, Conv2d, Conv2dNormActivation, Depthwise2d};
+pub use conv::{Conv2d, Conv2dNormActivation, Depthwise2d};
 pub use squeeze_excitation::SqueezeExcitation;
 
 use crate::tensor::{Tensor, Workspace};

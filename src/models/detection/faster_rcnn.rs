@@ -8,7 +8,7 @@ use crate::image::Image;
 use crate::kernels::Activation;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
 use crate::nn::boxes::Candidate;
-use crate::nn::{BatchNorm, Context, Conv2d};
+use crate::nn::{Context, Conv2d};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -72,7 +72,7 @@ impl FasterRcnn {
     /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape.
     pub fn load(weights: &dyn Weights, config: FasterRcnnConfig) -> Result<Self> {
         let setting = &config.inverted_residual_setting;
-        let body = MobileNetV3::load(weights, "backbone.body", setting, BatchNorm::Eps(config.batch_norm_eps))?;
+        let body = MobileNetV3::load(weights, "backbone.body", setting, config.batch_norm_eps)?;
         let stages = body.stage_indices();
         if stages.len() < 3 {
             let message = "the inverted-residual setting has no stage of stride 2; the detector taps its last";
@@ -116,10 +116,12 @@ impl FasterRcnn {
         let top = self.inner_blocks[1].forward(cx, &high, 1, None, None);
         cx.workspace.give_tensor(high);
         let level1 = self.layer_blocks[1].forward(cx, &top, 1, None, None);
-        let near = nearest(cx, &top, (low.h, low.w));
+        let near =
+            ((top.h, top.w) != (low.h, low.w)).then(|| pick(cx, &top, (low.h, low.w), |i, from, to| i * from / to));
         let merged = self.inner_blocks[0].forward(cx, &low, 1, Some(near.as_ref().unwrap_or(&top)), None);
         let level0 = self.layer_blocks[0].forward(cx, &merged, 1, None, None);
-        let pool = nearest(cx, &level1, (level1.h.div_ceil(2), level1.w.div_ceil(2))).expect("a smaller map");
+        // LastLevelMaxPool, max_pool2d(x, 1, 2): every second pixel, of an odd side too.
+        let pool = pick(cx, &level1, (level1.h.div_ceil(2), level1.w.div_ceil(2)), |i, _, _| 2 * i);
         near.into_iter().chain([low, top, merged]).for_each(|t| cx.workspace.give_tensor(t));
         for (name, map) in [("features.0", &level0), ("features.1", &level1), ("features.pool", &pool)] {
             cx.observe(name, map);
@@ -128,13 +130,8 @@ impl FasterRcnn {
     }
 }
 
-/// `x` at `size` by nearest pixel (interpolate's default, and max_pool2d(x, 1, 2)), halo 1; nothing when it has that size.
-fn nearest(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Option<Tensor> {
-    if (x.h, x.w) == size {
-        return None;
-    }
-    // LastLevelMaxPool keeps every second pixel, of an odd side too.
-    let source = |i: usize, from: usize, to: usize| if to == from.div_ceil(2) { 2 * i } else { i * from / to };
+/// `x` at `size`, halo 1: row and column i come from `source(i, side of x, side of the output)`.
+fn pick(cx: &mut Context, x: &Tensor, size: (usize, usize), source: fn(usize, usize, usize) -> usize) -> Tensor {
     let mut out = cx.workspace.tensor(size.0, size.1, x.c, 1);
     for y in 0..size.0 {
         let row = x.row(source(y, x.h, size.0));
@@ -142,5 +139,5 @@ fn nearest(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Option<Tensor>
             pixel.copy_from_slice(&row[source(i, x.w, size.1) * x.c..][..x.c]);
         }
     }
-    Some(out)
+    out
 }

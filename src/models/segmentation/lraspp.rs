@@ -11,7 +11,7 @@ use crate::kernels::Activation;
 use crate::kernels::pool_f32::mean_pool;
 use crate::kernels::resize_f32::bilinear_row;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
-use crate::nn::{BatchNorm, Context, Conv2d, Conv2dNormActivation};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -52,7 +52,7 @@ impl Lraspp {
     /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the setting's fault.
     pub fn load(weights: &dyn Weights, config: &LrasppConfig) -> Result<Self> {
         let setting = &config.inverted_residual_setting;
-        let backbone = MobileNetV3::load(weights, "backbone", setting, BatchNorm::Eps(0.001))?;
+        let backbone = MobileNetV3::load(weights, "backbone", setting, 0.001)?;
         let stages = backbone.stage_indices();
         let Some(&low) = stages.iter().rev().nth(3) else {
             let message =
@@ -68,7 +68,7 @@ impl Lraspp {
             dilation: 1,
             activation: Activation::Relu,
             // LRASPPHead's own nn.BatchNorm2d has PyTorch's default.
-            norm: BatchNorm::Eps(1e-5),
+            batch_norm_eps: 1e-5,
         };
         let classifier = |leaf: &str, from| {
             let name = format!("classifier.{leaf}");
