@@ -48,6 +48,15 @@ fn dirty() -> Workspace {
     ws
 }
 
+/// Panels of `weight` [n, k].
+fn packed(weight: &[f32], bias: &[f32], k: usize) -> PackedB {
+    let mut packed = PackedB::new(bias, k);
+    for (n, row) in weight.chunks_exact(k).enumerate() {
+        packed.set_column(n, row.iter().copied());
+    }
+    packed
+}
+
 fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: bool) {
     let mut ws = dirty();
     let (h, w) = s.out();
@@ -55,7 +64,7 @@ fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: 
     let (x, weight, bias) = (noise(1, s.h * s.w * s.c), noise(2, s.n * k), noise(3, s.n));
     let input = tensor(&mut ws, s.h, s.w, s.c, s.padding, &x);
     let residual = noise(4, h * w * s.n);
-    let packed = PackedB::new(&weight, &bias, k);
+    let panels = packed(&weight, &bias, k);
     let mut out = ws.tensor(h, w, s.n, out_halo);
     let taps: Vec<usize> = (0..s.kernel).map(|ky| ky * input.row_pitch()).collect();
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.n };
@@ -64,7 +73,7 @@ fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: 
         a: (input.data(), Pixels { start: 0, row: s.stride * input.row_pitch(), pixel: s.stride * s.c }),
         taps: &taps,
         segment: s.kernel * s.c,
-        b: packed.data(),
+        b: panels.data(),
         n: s.n,
         activation: act,
         residual: with_residual.then_some((&residual[..], Pixels { start: 0, row: w * s.n, pixel: s.n })),
@@ -156,24 +165,24 @@ fn depthwise_at_every_remainder_of_the_tile() {
 fn scaled_panels_scale_the_input() {
     let (k, n) = (12, 11);
     let (weight, bias, scale) = (noise(8, n * k), noise(9, n), noise(10, k));
-    let packed = PackedB::new(&weight, &bias, k);
-    let mut scaled = vec![0.0; packed.data().len()];
-    packed.scaled(&scale, &mut scaled);
+    let panels = packed(&weight, &bias, k);
+    let mut scaled = vec![0.0; panels.data().len()];
+    panels.scaled(&scale, &mut scaled);
     let by_hand: Vec<f32> = weight.iter().enumerate().map(|(i, w)| w * scale[i % k]).collect();
-    assert_eq!(scaled, PackedB::new(&by_hand, &bias, k).data());
+    assert_eq!(scaled, packed(&by_hand, &bias, k).data());
 }
 
 #[test]
 #[should_panic(expected = "a is too short")]
 fn conv_refuses_a_short_input() {
-    let packed = PackedB::new(&[1.0; 8], &[0.0], 8);
+    let panels = packed(&[1.0; 8], &[0.0], 8);
     let dense = Pixels { start: 0, row: 8, pixel: 8 };
     conv_f32::<Best>(Conv {
         size: (1, 2),
         a: (&[0.0; 15], dense),
         taps: &[0],
         segment: 8,
-        b: packed.data(),
+        b: panels.data(),
         n: 1,
         activation: Activation::Identity,
         residual: None,

@@ -34,21 +34,25 @@ pub struct PackedB {
 }
 
 impl PackedB {
-    /// Packs `weight` [n, k] and `bias` [n].
-    pub fn new(weight: &[f32], bias: &[f32], k: usize) -> Self {
+    /// Panels for `bias` [n] and weights that [`PackedB::set_column`] gives.
+    pub fn new(bias: &[f32], k: usize) -> Self {
         let n = bias.len();
-        assert_eq!(weight.len(), n * k, "weight is [n, k]");
         let mut data = vec![0.0; n.div_ceil(NR) * NR * (k + 1)];
-        for (panel, out) in data.chunks_exact_mut(NR * (k + 1)).enumerate() {
-            for column in 0..NR.min(n - panel * NR) {
-                let o = panel * NR + column;
-                out[column] = bias[o];
-                for (i, &w) in weight[o * k..][..k].iter().enumerate() {
-                    out[NR * (i + 1) + column] = w;
-                }
-            }
+        for (panel, bias) in data.chunks_exact_mut(NR * (k + 1)).zip(bias.chunks(NR)) {
+            panel[..bias.len()].copy_from_slice(bias);
         }
         PackedB { data, n, k }
+    }
+
+    /// Sets the weights of output channel `n`, k of them.
+    pub fn set_column(&mut self, n: usize, weights: impl Iterator<Item = f32>) {
+        let first = n / NR * NR * (self.k + 1) + NR + n % NR;
+        let mut count = 0;
+        for (to, w) in self.data[first..].iter_mut().step_by(NR).zip(weights) {
+            *to = w;
+            count += 1;
+        }
+        assert_eq!(count, self.k, "k weights a column");
     }
 
     /// `out` = the panels with row k of every column multiplied by `scale[k]`; the biases stay.

@@ -18,6 +18,11 @@ struct Fold {
 }
 
 impl Fold {
+    /// A bias alone.
+    fn bias(shift: Vec<f32>) -> Fold {
+        Fold { scale: vec![1.0; shift.len()], shift }
+    }
+
     /// Reads the BatchNorm `name`, of `channels` channels.
     fn load(weights: &dyn Weights, name: &str, channels: usize, eps: f32) -> Result<Fold> {
         let read = |leaf: &str| weights.f32(&format!("{name}.{leaf}"), &[channels]);
@@ -43,20 +48,6 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Packs `weight` [n, c, kernel, kernel] (PyTorch's order) and `bias` [n].
-    pub fn new(
-        weight: &[f32],
-        bias: &[f32],
-        in_channels: usize,
-        kernel: usize,
-        stride: usize,
-        activation: Activation,
-    ) -> Conv2d {
-        let weight = channels_last(weight, in_channels, kernel * kernel);
-        let packed = PackedB::new(&weight, bias, kernel * kernel * in_channels);
-        Conv2d { packed, in_channels, kernel, stride, activation }
-    }
-
     /// A convolution with bias and no BatchNorm at stride 1: `name.weight`, `name.bias`.
     pub fn load(
         weights: &dyn Weights,
@@ -65,9 +56,16 @@ impl Conv2d {
         kernel: usize,
         activation: Activation,
     ) -> Result<Conv2d> {
-        let weight = weights.f32(&format!("{name}.weight"), &[out_channels, in_channels, kernel, kernel])?;
-        let bias = weights.f32(&format!("{name}.bias"), &[out_channels])?;
-        Ok(Conv2d::new(&weight, &bias, in_channels, kernel, 1, activation))
+        let fold = Fold::bias(weights.f32(&format!("{name}.bias"), &[out_channels])?);
+        let layer = Conv2d { packed: PackedB::new(&[], 0), in_channels, kernel, stride: 1, activation };
+        layer.pack(weights, &format!("{name}.weight"), &fold)
+    }
+
+    /// A 1x1 convolution with neither bias nor BatchNorm: `name.weight`.
+    pub fn without_bias(weights: &dyn Weights, name: &str, in_channels: usize, out_channels: usize) -> Result<Conv2d> {
+        let activation = Activation::Identity;
+        let layer = Conv2d { packed: PackedB::new(&[], 0), in_channels, kernel: 1, stride: 1, activation };
+        layer.pack(weights, &format!("{name}.weight"), &Fold::bias(vec![0.0; out_channels]))
     }
 
     /// nn.Linear of [pixels, pool * pool * in_channels]: the file has a row's features in the order (c, y, x), and
@@ -79,11 +77,16 @@ impl Conv2d {
         pool: usize,
         activation: Activation,
     ) -> Result<Conv2d> {
-        let k = pool * pool * in_channels;
-        let weight = weights.f32(&format!("{name}.weight"), &[out_channels, k])?;
-        let bias = weights.f32(&format!("{name}.bias"), &[out_channels])?;
-        let packed = PackedB::new(&channels_last(&weight, in_channels, pool * pool), &bias, k);
+        let (k, name_of) = (pool * pool * in_channels, |leaf: &str| format!("{name}.{leaf}"));
+        let fold = Fold::bias(weights.f32(&name_of("bias"), &[out_channels])?);
+        let packed = pack(weights, &name_of("weight"), &[out_channels, k], in_channels, &fold)?;
         Ok(Conv2d { packed, in_channels: k, kernel: 1, stride: 1, activation })
+    }
+
+    /// Reads the weight [n, c, kernel, kernel] (PyTorch's order), scaled by `fold`.
+    fn pack(self, weights: &dyn Weights, name: &str, fold: &Fold) -> Result<Conv2d> {
+        let shape = [fold.shift.len(), self.in_channels, self.kernel, self.kernel];
+        Ok(Conv2d { packed: pack(weights, name, &shape, self.in_channels, fold)?, ..self })
     }
 
     /// Output channels.
@@ -139,15 +142,15 @@ impl Conv2d {
     }
 }
 
-/// `weight` [n, c, taps] as [n, taps, c].
-fn channels_last(weight: &[f32], c: usize, taps: usize) -> Vec<f32> {
-    let mut out = vec![0.0; weight.len()];
-    for (from, to) in weight.chunks_exact(c * taps).zip(out.chunks_exact_mut(c * taps)) {
-        for (i, v) in from.iter().enumerate() {
-            to[i % taps * c + i / taps] = *v;
-        }
-    }
-    out
+/// Panels of tensor `name`, whose rows are [c, taps], in the order (tap, c), scaled and shifted by `fold`.
+fn pack(weights: &dyn Weights, name: &str, shape: &[usize], c: usize, fold: &Fold) -> Result<PackedB> {
+    let k = shape[1..].iter().product();
+    let (taps, mut packed) = (k / c, PackedB::new(&fold.shift, k));
+    weights.rows(name, shape, &mut |n, row| {
+        let channels_last = (0..k).map(|i| row[i % c * taps + i / c] * fold.scale[n]);
+        packed.set_column(n, channels_last);
+    })?;
+    Ok(packed)
 }
 
 /// A depthwise convolution with bias and activation.
@@ -219,30 +222,26 @@ pub struct Conv2dNormActivation {
 }
 
 impl Conv2dNormActivation {
-    /// Reads the weight [n, c, k, k] and folds the BatchNorm into it.
-    fn fold(&self, weights: &dyn Weights, name: &str, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
-        let shape = [self.out_channels, channels, self.kernel, self.kernel];
-        let mut weight = weights.f32(&format!("{name}.0.weight"), &shape)?;
-        let fold = Fold::load(weights, &format!("{name}.1"), self.out_channels, self.batch_norm_eps)?;
-        let per_channel = channels * self.kernel * self.kernel;
-        for (row, scale) in weight.chunks_exact_mut(per_channel).zip(&fold.scale) {
-            row.iter_mut().for_each(|w| *w *= scale);
-        }
-        Ok((weight, fold.shift))
+    fn batch_norm(&self, weights: &dyn Weights, name: &str) -> Result<Fold> {
+        Fold::load(weights, &format!("{name}.1"), self.out_channels, self.batch_norm_eps)
     }
 
     /// The dense form.
     pub fn dense(&self, weights: &dyn Weights, name: &str) -> Result<Conv2d> {
-        let (weight, bias) = self.fold(weights, name, self.in_channels)?;
-        Ok(Conv2d::new(&weight, &bias, self.in_channels, self.kernel, self.stride, self.activation))
+        let Conv2dNormActivation { in_channels, kernel, stride, activation, .. } = *self;
+        let layer = Conv2d { packed: PackedB::new(&[], 0), in_channels, kernel, stride, activation };
+        layer.pack(weights, &format!("{name}.0.weight"), &self.batch_norm(weights, name)?)
     }
 
     /// The form with a group a channel.
     pub fn depthwise(&self, weights: &dyn Weights, name: &str) -> Result<Depthwise2d> {
-        let (weight, bias) = self.fold(weights, name, 1)?;
+        let Conv2dNormActivation { out_channels: c, kernel, stride, dilation, activation, .. } = *self;
+        let fold = self.batch_norm(weights, name)?;
         // Channels are the vectors.
-        let weight = channels_last(&weight, self.out_channels, self.kernel * self.kernel);
-        let Conv2dNormActivation { kernel, stride, dilation, activation, .. } = *self;
-        Ok(Depthwise2d { weight, bias, kernel, stride, dilation, activation })
+        let mut weight = vec![0.0; kernel * kernel * c];
+        weights.rows(&format!("{name}.0.weight"), &[c, 1, kernel, kernel], &mut |n, row| {
+            row.iter().enumerate().for_each(|(tap, w)| weight[tap * c + n] = w * fold.scale[n]);
+        })?;
+        Ok(Depthwise2d { weight, bias: fold.shift, kernel, stride, dilation, activation })
     }
 }

@@ -11,11 +11,56 @@ pub trait Weights {
     /// Whether there is a tensor of this name.
     fn contains(&self, name: &str) -> bool;
 
-    /// The floats of tensor `name`, in C order.
+    /// Calls `each` with the index and the floats of every row of tensor `name`: what one index of its first dimension
+    /// holds, in C order. A large tensor is never in memory as a whole.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] when it is missing, of another shape or dtype, or holds a value that is not finite.
-    fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
+    fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()>;
+
+    /// The floats of tensor `name`, in C order.
+    ///
+    /// # Errors
+    /// As for [`Weights::rows`].
+    fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let mut values = Vec::with_capacity(shape.iter().product());
+        self.rows(name, shape, &mut |_, row| values.extend_from_slice(row))?;
+        Ok(values)
+    }
+}
+
+/// A file's bytes, wherever they lie: in a browser they stay in JavaScript's memory and are copied once, as they are read.
+pub trait Source {
+    /// Bytes in all.
+    fn len(&self) -> usize;
+
+    /// Whether there is no byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies the bytes from `offset` on; the caller stays inside [`Source::len`].
+    fn read(&self, offset: usize, into: &mut [u8]);
+}
+
+impl Source for [u8] {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        into.copy_from_slice(&self[offset..offset + into.len()]);
+    }
+}
+
+impl Source for Vec<u8> {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        self[..].read(offset, into);
+    }
 }
 
 /// An error that names the tensor.

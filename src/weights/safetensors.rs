@@ -1,13 +1,16 @@
 //! Weights in a .safetensors file, as `save_file(model.state_dict())` writes it: F32 or F16.
 
-use super::{Weights, mismatch};
+use super::{Source, Weights, mismatch};
 use crate::{Error, Result};
-use ::safetensors::tensor::TensorView;
-use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
+use ::safetensors::Dtype;
+use ::safetensors::tensor::Metadata as Header;
 use half::f16;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::cmp::Ordering;
+
+/// Floats that are read at once, or a row where that is more.
+const BLOCK: usize = 1 << 16;
 
 /// What the exporter says of the model: the JSON of `__metadata__["mobilesight"]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,25 +31,32 @@ pub struct Metadata {
     pub license: Option<String>,
 }
 
-/// A file's bytes with its header read.
-#[derive(Debug)]
+/// A file with its header read; tensors are read from the source one at a time.
 pub struct SafeTensorsFile<'a> {
-    bytes: &'a [u8],
-    tensors: SafeTensors<'a>,
+    source: &'a dyn Source,
+    header: Header,
+    /// Where the tensors' data begins.
+    data: usize,
 }
 
 impl<'a> SafeTensorsFile<'a> {
-    /// Reads the header of `bytes`, the whole file.
+    /// Reads the header of `source`, the whole file.
     ///
     /// # Errors
     /// [`Error::WeightsTruncated`] when the file ends too early, [`Error::WeightsMismatch`] when it is another kind of file.
-    pub fn new(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.trim_ascii_start().starts_with(b"<") && !is_header(bytes) {
-            let message = "the weights are an HTML page, not a .safetensors file; check the address they came from";
-            return Err(Error::WeightsMismatch(message.to_string()));
+    pub fn new(source: &'a dyn Source) -> Result<Self> {
+        let mut start = [0; 64];
+        let known = source.len().min(start.len());
+        source.read(0, &mut start[..known]);
+        let data = header_end(&start[..known], source.len())?;
+        let mut json = vec![0; data - 8];
+        source.read(8, &mut json);
+        let header: Header = serde_json::from_slice(&json).map_err(foreign)?;
+        match (source.len() - data).cmp(&header.data_len()) {
+            Ordering::Less => Err(truncated(source.len())),
+            Ordering::Greater => Err(foreign("there are bytes past its last tensor")),
+            Ordering::Equal => Ok(SafeTensorsFile { source, header, data }),
         }
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| refuse(bytes, &error))?;
-        Ok(SafeTensorsFile { bytes, tensors })
     }
 
     /// What the exporter says of the model, when it does.
@@ -54,78 +64,78 @@ impl<'a> SafeTensorsFile<'a> {
     /// # Errors
     /// [`Error::WeightsMismatch`] when it is not the JSON of a [`Metadata`].
     pub fn metadata(&self) -> Result<Option<Metadata>> {
-        let (_, header) = SafeTensors::read_metadata(self.bytes).map_err(|error| refuse(self.bytes, &error))?;
-        let Some(json) = header.metadata().as_ref().and_then(|m| m.get("mobilesight")) else { return Ok(None) };
+        let Some(json) = self.header.metadata().as_ref().and_then(|m| m.get("mobilesight")) else { return Ok(None) };
         let parsed = serde_json::from_str(json);
         parsed.map(Some).map_err(|error| mismatch("__metadata__.mobilesight", format_args!("cannot be read ({error})")))
     }
+}
 
-    fn tensor(&self, name: &str) -> Result<TensorView<'a>> {
-        self.tensors.tensor(name).map_err(|_| mismatch(name, "is missing"))
+/// Where the header of a file of `len` bytes that begins with `start` ends.
+fn header_end(start: &[u8], len: usize) -> Result<usize> {
+    let is_header = start.get(8) == Some(&b'{');
+    if !is_header && start.trim_ascii_start().starts_with(b"<") {
+        let message = "the weights are an HTML page, not a .safetensors file; check the address they came from";
+        return Err(Error::WeightsMismatch(message.to_string()));
     }
-}
-
-/// Whether the first bytes can be a header: its length, then an opening brace.
-fn is_header(bytes: &[u8]) -> bool {
-    bytes.get(8) == Some(&b'{')
-}
-
-/// Whether the file ends before its header, or the data its header lists, does.
-fn is_short(bytes: &[u8], error: &SafeTensorError) -> bool {
-    use SafeTensorError::{HeaderTooSmall, InvalidHeaderLength, MetadataIncompleteBuffer};
-    match error {
-        HeaderTooSmall => true,
-        InvalidHeaderLength => bytes.len() <= 8 || is_header(bytes),
-        // The same error tells of bytes past the end.
-        MetadataIncompleteBuffer => listed_end(bytes).is_none_or(|end| bytes.len() < end),
-        _ => false,
+    let (Some(n), true) = (start.first_chunk(), len > 8) else { return Err(truncated(len)) };
+    if !is_header {
+        return Err(foreign("its header is no JSON object"));
     }
+    let end = usize::try_from(u64::from_le_bytes(*n)).ok().and_then(|n| n.checked_add(8));
+    end.filter(|end| *end <= len).ok_or_else(|| truncated(len))
 }
 
-/// Where the last tensor that the header lists ends.
-fn listed_end(bytes: &[u8]) -> Option<usize> {
-    let header = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?.checked_add(8)?;
-    let listed: HashMap<String, Value> = serde_json::from_slice(bytes.get(8..header)?).ok()?;
-    let last = listed.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max().unwrap_or(0);
-    header.checked_add(usize::try_from(last).ok()?)
+fn truncated(len: usize) -> Error {
+    Error::WeightsTruncated(format!("the weights end too early, after {len} bytes; load the file again"))
 }
 
-/// Tells a file cut short from a file of another kind.
-fn refuse(bytes: &[u8], error: &SafeTensorError) -> Error {
-    if is_short(bytes, error) {
-        let message = format!("the weights end too early, after {} bytes; load the file again", bytes.len());
-        return Error::WeightsTruncated(message);
+fn foreign(what: impl std::fmt::Display) -> Error {
+    Error::WeightsMismatch(format!("the weights are not a .safetensors file ({what}); check the file"))
+}
+
+/// The floats of little-endian `bytes`, into `values`.
+fn decode(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
+    values.clear();
+    match dtype {
+        Dtype::F16 => values.extend(bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32())),
+        _ => values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
     }
-    Error::WeightsMismatch(format!("the weights are not a .safetensors file ({error}); check the file"))
 }
 
 impl Weights for SafeTensorsFile<'_> {
-    fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let tensor = self.tensor(name)?;
-        if tensor.shape() != shape {
-            return Err(mismatch(name, format_args!("has shape {:?}, not {shape:?}", tensor.shape())));
+    fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+        let info = self.header.info(name).ok_or_else(|| mismatch(name, "is missing"))?;
+        if info.shape != shape {
+            return Err(mismatch(name, format_args!("has shape {:?}, not {shape:?}", info.shape)));
         }
-        let data = tensor.data();
-        let values: Vec<f32> = match tensor.dtype() {
-            Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => data.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            other => return Err(mismatch(name, format_args!("is {other:?}, not F32 or F16"))),
-        };
-        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            return Err(mismatch(name, format_args!("holds {} at {i}", values[i])));
+        if !matches!(info.dtype, Dtype::F32 | Dtype::F16) {
+            return Err(mismatch(name, format_args!("is {:?}, not F32 or F16", info.dtype)));
         }
-        Ok(values)
+        let (row, bytes) = (shape[1..].iter().product::<usize>(), info.dtype.bitsize() / 8);
+        let block = (BLOCK / row.max(1)).max(1);
+        let (mut raw, mut values) = (Vec::new(), Vec::new());
+        for first in (0..shape[0]).step_by(block) {
+            raw.resize(block.min(shape[0] - first) * row * bytes, 0);
+            self.source.read(self.data + info.data_offsets.0 + first * row * bytes, &mut raw);
+            decode(info.dtype, &raw, &mut values);
+            if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+                return Err(mismatch(name, format_args!("holds {} at {}", values[i], first * row + i)));
+            }
+            values.chunks_exact(row.max(1)).enumerate().for_each(|(i, row)| each(first + i, row));
+        }
+        Ok(())
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.tensors.tensor(name).is_ok()
+        self.header.info(name).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::safetensors::tensor::serialize;
+    use ::safetensors::tensor::{TensorView, serialize};
+    use std::collections::HashMap;
 
     fn file(dtype: Dtype, shape: &[usize], data: &[u8], json: Option<&str>) -> Vec<u8> {
         let view = TensorView::new(dtype, shape.to_vec(), data).unwrap();
@@ -134,7 +144,7 @@ mod tests {
     }
 
     fn refused(bytes: &[u8]) -> Error {
-        SafeTensorsFile::new(bytes).unwrap_err()
+        SafeTensorsFile::new(&bytes.to_vec()).err().expect("no weights file")
     }
 
     #[test]
@@ -148,6 +158,18 @@ mod tests {
         let bytes: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
         let whole = file(Dtype::F16, &[2], &bytes, None);
         assert_eq!(SafeTensorsFile::new(&whole).unwrap().f32("a.weight", &[2]).unwrap(), values);
+    }
+
+    #[test]
+    fn reads_rows_across_blocks() {
+        let values: Vec<f32> = (0..3 * BLOCK).map(|i| i as f32).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let whole = file(Dtype::F32, &[96, BLOCK / 32], &bytes, None);
+        let mut seen = Vec::new();
+        let weights = SafeTensorsFile::new(&whole).unwrap();
+        weights.rows("a.weight", &[96, BLOCK / 32], &mut |i, row| seen.push((i, row[0]))).unwrap();
+        let want: Vec<(usize, f32)> = (0..96).map(|i| (i, (i * BLOCK / 32) as f32)).collect();
+        assert_eq!(seen, want);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Weights for GeneratedWeights {
         true
     }
 
-    fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let (parent, leaf) = name.rsplit_once('.').expect("a path");
         let fan_in: usize = shape[1..].iter().product();
         let bound = ((3.6 / fan_in as f64).sqrt() * gain(name)) as f32;
@@ -83,7 +83,9 @@ impl Weights for GeneratedWeights {
             ("bias", false) => (u - 0.5) * 0.2,
             _ => (u * 2.0 - 1.0) * bound,
         };
-        Ok(uniform(name, shape.iter().product()).into_iter().map(value).collect())
+        let values: Vec<f32> = uniform(name, shape.iter().product()).into_iter().map(value).collect();
+        values.chunks_exact(fan_in.max(1)).enumerate().for_each(|(i, row)| each(i, row));
+        Ok(())
     }
 }
 

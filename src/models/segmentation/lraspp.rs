@@ -75,10 +75,9 @@ impl Lraspp {
             Conv2d::load(weights, &name, (from, config.num_classes), 1, Activation::Identity)
         };
         let inter = config.inter_channels;
-        let gate = weights.f32("classifier.scale.1.weight", &[inter, high_channels, 1, 1])?;
         Ok(Lraspp {
             cbr: cbr.dense(weights, "classifier.cbr")?,
-            scale: Conv2d::new(&gate, &vec![0.0; inter], high_channels, 1, 1, Activation::Identity),
+            scale: Conv2d::without_bias(weights, "classifier.scale.1", high_channels, inter)?,
             low_classifier: classifier("low_classifier", backbone.out_channels(low))?,
             high_classifier: classifier("high_classifier", inter)?,
             low,
