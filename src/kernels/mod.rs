@@ -6,6 +6,7 @@
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
+//! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
 //! of their own. `unsafe` lives here and in `simd` only.
@@ -15,6 +16,7 @@ pub mod conv_f32;
 pub mod depthwise_f32;
 pub mod pool_f32;
 pub mod resize_f32;
+pub mod resize_u8;
 
 pub use activation::Activation;
 

@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn refused(bytes: &[u8]) -> Error {
-        SafeTensorsFile::new(&bytes.to_vec()).err().expect("no weights file")
+        SafeTensorsFile::new(&bytes).err().expect("no weights file")
     }
 
     #[test]
