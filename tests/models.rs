@@ -15,6 +15,12 @@ use mobilesight::tensor::{Tensor, Workspace};
 use mobilesight::weights::SafeTensorsFile;
 use support::{GeneratedWeights, Golden, normalised, picture};
 
+// The same list runs in a browser.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
 /// Runs the backbone and compares each `features.i`.
 fn check_features(file: Golden, arch: Arch, width_mult: f64, reduced_tail: bool, dilated: bool, size: usize) {
     let setting = inverted_residual_setting(arch, width_mult, reduced_tail, dilated);
