@@ -2,8 +2,11 @@
 
 mod oracle;
 
+use mobilesight::image::Image;
 use mobilesight::kernels::conv_f32::{Conv, PackedB, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
+use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear};
+use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
 use mobilesight::kernels::{Activation, Pixels};
 use mobilesight::simd::{Best, Scalar, Simd};
 use mobilesight::tensor::{Tensor, Workspace};
@@ -123,6 +126,19 @@ fn conv_3x3_over_rows_of_pixels_and_halos() {
     }
 }
 
+/// Sums of more than a pass: parts of one tap, and several taps; 12,544 steps are fc6's.
+#[test]
+fn conv_over_several_passes() {
+    for (w, c, n) in [(7, 769, 9), (13, 1600, 16), (2, 12544, 8)] {
+        let s = Shape { h: 1, w, c, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
+        run_conv::<Best>(s, Activation::Relu, 0, true);
+    }
+    for (h, w, c, n) in [(5, 7, 256, 12), (3, 4, 90, 8), (2, 3, 300, 7)] {
+        let s = Shape { h, w, c, n, kernel: 3, stride: 1, padding: 1, dilation: 1 };
+        run_conv::<Best>(s, Activation::Identity, 1, true);
+    }
+}
+
 fn run_depthwise<S: Simd>(s: Shape, act: Activation, out_halo: usize) {
     let mut ws = dirty();
     let (h, w) = s.out();
@@ -163,6 +179,65 @@ fn depthwise_at_every_remainder_of_the_tile() {
                 let s = Shape { h: 1 + w % 5, w, c: 4 * (1 + w % 3), n: 0, kernel, stride, padding, dilation };
                 run_depthwise::<Best>(s, ACTIVATIONS[w % 4], w % 3);
             }
+        }
+    }
+}
+
+#[test]
+fn weighted_sums_at_every_remainder() {
+    let x = noise(20, 64);
+    for n in 0..=17 {
+        let terms = [(3, 0.5), (64 - n, -2.0), (0, 0.25)];
+        let mut out = vec![f32::NAN; n];
+        weighted_sum_f32::<Best>(&x, &terms, &mut out);
+        let want: Vec<f32> = (0..n).map(|i| terms.iter().map(|(o, w)| w * x[o + i]).sum()).collect();
+        assert_close(&out, &want, &n);
+    }
+}
+
+#[test]
+#[should_panic(expected = "x is too short")]
+fn weighted_sum_refuses_a_short_input() {
+    weighted_sum_f32::<Best>(&[0.0; 8], &[(5, 1.0)], &mut [0.0; 4]);
+}
+
+/// A picture made larger, smaller and kept, at every remainder, against the definition in f64.
+#[test]
+fn bilinear_pictures() {
+    let normalise = Normalise::new([0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
+    for (from, to) in [((1, 1), (3, 2)), ((5, 7), (5, 7)), ((6, 9), (3, 4)), ((3, 5), (8, 13)), ((40, 30), (7, 6))] {
+        let rgba: Vec<u8> = noise(21, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
+        let image = Image::new(&rgba, from.1, from.0).unwrap();
+        let mut out = vec![f32::NAN; to.0 * to.1 * 3];
+        let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
+        bilinear::<Best>(image, Target { size: to, normalise, out: (&mut out, at) });
+        let want = oracle::bilinear(&rgba, from, to, [0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
+        assert_close(&out, &want, &(from, to));
+    }
+}
+
+/// Without a change of size the antialiased resize is the identity; a constant stays; halves are means of their windows.
+#[test]
+fn antialiased_pictures() {
+    let normalise = Normalise::new([0.0; 3], [1.0; 3]);
+    for (from, to) in [((5, 7), (5, 7)), ((6, 9), (3, 4)), ((3, 5), (8, 13)), ((40, 30), (7, 6))] {
+        let rgba: Vec<u8> = noise(22, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
+        let image = Image::new(&rgba, from.1, from.0).unwrap();
+        let mut out = vec![f32::NAN; to.0 * to.1 * 3];
+        let mut room = vec![0; antialias_room(from, to)];
+        let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
+        antialias::<Best>(image, Target { size: to, normalise, out: (&mut out, at) }, &mut room);
+        for (i, (got, want)) in out.iter().zip(oracle::antialias(&rgba, from, to)).enumerate() {
+            // Two roundings to 8 bits, with weights of 15 bits.
+            assert!(
+                (got * 255.0 - want).abs() <= 1.1,
+                "{from:?} to {to:?}: [{i}] is {}, should be {want}",
+                got * 255.0
+            );
+        }
+        if from == to {
+            let same = out.iter().enumerate().all(|(i, v)| (v * 255.0).round() == f32::from(rgba[i / 3 * 4 + i % 3]));
+            assert!(same, "the identity");
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
+//! | [`weighted_sum_f32`] | f32 | 4 channels of a pixel |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
 //! of their own. `unsafe` lives here and in `simd` only.
@@ -17,6 +18,7 @@ pub mod depthwise_f32;
 pub mod pool_f32;
 pub mod resize_f32;
 pub mod resize_u8;
+pub mod weighted_sum_f32;
 
 pub use activation::Activation;
 
