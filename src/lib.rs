@@ -12,6 +12,7 @@ pub mod kernels;
 pub mod models;
 pub mod nn;
 pub mod parallel;
+pub mod quant;
 pub mod simd;
 pub mod tensor;
 pub mod weights;
