@@ -1,24 +1,42 @@
 // `npm test`: sets up what is missing and runs every test of the project; stops at the first step that fails.
-import { spawnSync } from 'node:child_process';
-import { ensureWasmToolchain } from './toolchain.mjs';
+import { join } from 'node:path';
+import { root, step } from './run.mjs';
+import { ensureChromium, ensureNodeModules, ensureTestRunner, ensureWasmToolchain } from './toolchain.mjs';
 import { cache, variants } from './variants.mjs';
 
-function step(what, args, { cargo = 'cargo', env = {} } = {}) {
-  console.log(`${what}: cargo ${args.join(' ')}`);
-  const run = spawnSync(cargo, args, { stdio: 'inherit', env: { ...process.env, CARGO_TARGET_DIR: cache, ...env } });
-  if (run.error) console.error(`${what}: ${cargo} did not start: ${run.error.message}`);
-  if (run.status !== 0) process.exit(run.status ?? 1);
+const cargo = (what, args) => step(what, 'cargo', args, { env: { CARGO_TARGET_DIR: cache } });
+const node = (what, script, args) => step(what, 'node', [join(root, 'node_modules', script), ...args]);
+
+/** The kernels and the goldens in a browser, in the module of `variant`. */
+function testInChromium(toolchain, runner, driver, { name, rustflags, targetDir }) {
+  const env = {
+    ...toolchain.env,
+    RUSTFLAGS: rustflags,
+    CARGO_TARGET_DIR: targetDir,
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: runner,
+    CHROMEDRIVER: driver,
+    WASM_BINDGEN_TEST_TIMEOUT: '600',
+  };
+  const args = ['test', '--locked', '--release', '--target', 'wasm32-unknown-unknown', '--test', '*'];
+  step(`Tests in Chromium, ${name}`, toolchain.cargo, args, { env });
 }
 
-// RUSTFLAGS goes by environment: one set there already would override every other place.
-function buildModule({ cargo, env }, { name, rustflags, cargoArgs, env: own, targetDir }) {
-  const args = ['build', '--locked', '--release', '--lib', '--target', 'wasm32-unknown-unknown', ...cargoArgs];
-  step(`Module ${name}`, args, { cargo, env: { ...env, ...own, RUSTFLAGS: rustflags, CARGO_TARGET_DIR: targetDir } });
-}
-
+await ensureNodeModules();
 const toolchain = ensureWasmToolchain();
-step('Format', ['fmt', '--check']);
-step('Lint', ['clippy', '--locked', '--all-targets', '--', '-D', 'warnings']);
-step('Native tests', ['test', '--locked', '--release']);
-step('Native tests with threads', ['test', '--locked', '--release', '--features', 'threads']);
-for (const variant of variants.filter(({ threads }) => !threads)) buildModule(toolchain, variant);
+const { browser, driver } = ensureChromium();
+const { buildPage } = await import('./build.mjs');
+
+cargo('Format', ['fmt', '--check']);
+cargo('Lint', ['clippy', '--locked', '--all-targets', '--', '-D', 'warnings']);
+node('Lint of the page', 'eslint/bin/eslint.js', ['.']);
+node('Format of the page', 'prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.']);
+node('Types of the page', 'typescript/bin/tsc', ['--noEmit']);
+cargo('Native tests', ['test', '--locked', '--release']);
+cargo('Native tests with threads', ['test', '--locked', '--release', '--features', 'threads']);
+const runner = ensureTestRunner();
+for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, runner, driver, variant);
+node('Tests of the wrapper', 'vitest/vitest.mjs', ['run']);
+await buildPage();
+step('Tests of the page', 'node', [join(root, 'node_modules/@playwright/test/cli.js'), 'test'], {
+  env: { CHROMIUM: browser },
+});

@@ -1,6 +1,9 @@
 // What the build needs beside Node and Rust, each fetched only when it is missing.
 import { spawnSync } from 'node:child_process';
-import { delimiter } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { hashOf, root, step, whenChanged } from './run.mjs';
+import { cache } from './variants.mjs';
 
 const target = 'wasm32-unknown-unknown';
 const debianRust = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-llvm'];
@@ -71,5 +74,46 @@ export function ensureWasmToolchain() {
   throw new Error(
     `No Rust for ${target}. Either run 'rustup target add ${target} --toolchain stable' and ` +
       `'rustup component add rust-src --toolchain stable', or as root on Debian 'apt-get install ${debianRust.join(' ')}'.`,
+  );
+}
+
+/** node_modules as package-lock.json has it. */
+export async function ensureNodeModules() {
+  const modules = join(root, 'node_modules');
+  const hash = existsSync(modules) ? hashOf(['package-lock.json']) : 'none';
+  await whenChanged(join(modules, '.mobilesight'), hash, () =>
+    step('Node packages', 'npm', ['ci', '--no-audit', '--no-fund']),
+  );
+}
+
+/** The version of wasm-bindgen that the crate is built with: its tools must be the same. */
+function wasmBindgenVersion() {
+  const lock = readFileSync(join(root, 'Cargo.lock'), 'utf8');
+  return /name = "wasm-bindgen"\nversion = "([^"]+)"/.exec(lock)[1];
+}
+
+/** The folder of wasm-bindgen-test-runner, built once a version and machine (some minutes). */
+export function ensureTestRunner() {
+  const version = wasmBindgenVersion();
+  const folder = join(cache, `wasm-bindgen-${version}`);
+  const runner = join(folder, 'bin/wasm-bindgen-test-runner');
+  if (!existsSync(runner)) {
+    const args = ['install', 'wasm-bindgen-cli', '--version', `=${version}`, '--root', folder, '--quiet'];
+    step('Test runner for WebAssembly', 'cargo', args, { env: { CARGO_TARGET_DIR: join(cache, 'wasm-bindgen-cli') } });
+  }
+  return runner;
+}
+
+/** The browser and its driver: CHROMIUM and CHROMEDRIVER where they are set, else Debian's packages. */
+export function ensureChromium() {
+  const browser = process.env.CHROMIUM ?? '/usr/bin/chromium';
+  const driver = process.env.CHROMEDRIVER ?? '/usr/bin/chromedriver';
+  if (existsSync(browser) && existsSync(driver)) return { browser, driver };
+  const packages = ['chromium', 'chromium-driver'];
+  if (aptInstall(packages, 'to show and test the page') && existsSync(browser) && existsSync(driver))
+    return { browser, driver };
+  throw new Error(
+    'No Chromium. Set CHROMIUM and CHROMEDRIVER to the two programs, or as root on Debian ' +
+      `'apt-get install ${packages.join(' ')}'.`,
   );
 }

@@ -24,9 +24,21 @@ const shared = [
   '--export=__tls_base',
 ];
 
+// What every engine of the floor has; wasm-opt is told the rest a module.
+const floor = [
+  'bulk-memory',
+  'mutable-globals',
+  'nontrapping-float-to-int',
+  'sign-ext',
+  'reference-types',
+  'multivalue',
+];
+
 function variant(name, simd, threads, features, linkArgs, cargoArgs, env) {
   const flags = [`-C target-feature=${features.join(',')}`, order, ...linkArgs.map((arg) => `-C link-arg=${arg}`)];
-  return { name, simd, threads, features, rustflags: flags.join(' '), cargoArgs, env, targetDir: join(cache, name) };
+  const own = ['simd', ...(simd === 'relaxed' ? ['relaxed-simd'] : []), ...(threads ? ['threads'] : [])];
+  const wasmOptArgs = [...floor, ...own].map((feature) => `--enable-${feature}`);
+  return { name, simd, threads, rustflags: flags.join(' '), cargoArgs, env, wasmOptArgs, targetDir: join(cache, name) };
 }
 
 function oneThread({ simd, features }) {

@@ -3,7 +3,7 @@
 //! The data flow, a module a step: [`weights`] are read by TorchVision's names and folded into the layers of [`nn`], which
 //! the [`models`] put together as TorchVision does; a layer calls one of the [`kernels`], each written once over
 //! [`simd::Simd`]; activations are [`tensor::Tensor`]s whose memory comes from a [`tensor::Workspace`]; [`parallel`] shares
-//! work between threads.
+//! work between threads; `wasm`, in a browser, is what JavaScript sees.
 #![deny(missing_docs)]
 
 pub mod error;
@@ -12,9 +12,12 @@ pub mod kernels;
 pub mod models;
 pub mod nn;
 pub mod parallel;
+pub mod preprocess;
 pub mod quant;
 pub mod simd;
 pub mod tensor;
+#[cfg(target_arch = "wasm32")]
+pub mod wasm;
 pub mod weights;
 
 pub use error::{Error, Result};

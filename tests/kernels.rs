@@ -9,6 +9,12 @@ use mobilesight::simd::{Best, Scalar, Simd};
 use mobilesight::tensor::{Tensor, Workspace};
 use oracle::Shape;
 
+// The same list runs in a browser.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
 const ACTIVATIONS: [Activation; 4] =
     [Activation::Identity, Activation::Relu, Activation::Hardswish, Activation::Hardsigmoid];
 

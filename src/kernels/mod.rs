@@ -11,6 +11,7 @@
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
+//! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
 //! of their own. `unsafe` lives here and in `simd` only.
@@ -27,6 +28,7 @@ pub mod pack_i8;
 pub mod pool_f32;
 pub mod pool_i8;
 pub mod resize_f32;
+pub mod resize_u8;
 
 pub use activation::Activation;
 

@@ -6,7 +6,7 @@
 use crate::tensor::Tensor;
 
 /// The two source indices of `dst` and the weight of the second.
-fn source(dst: usize, from: usize, to: usize) -> (usize, usize, f32) {
+pub(super) fn source(dst: usize, from: usize, to: usize) -> (usize, usize, f32) {
     let scale = from as f32 / to as f32;
     let src = ((dst as f32 + 0.5) * scale - 0.5).max(0.0);
     let first = (src as usize).min(from - 1);

@@ -3,22 +3,29 @@
 
 use super::detection::faster_rcnn::FasterRcnnConfig;
 use super::mobilenetv3::InvertedResidualConfig;
+use super::segmentation::lraspp::LrasppConfig;
 use crate::kernels::Activation;
 use crate::weights::Metadata;
 use crate::{Error, Result};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Most rows, channels or classes that a file may ask for: beyond any model of the family.
 const MOST: usize = 1 << 14;
+/// Classes that fit a mask's byte.
+const MOST_MASK_CLASSES: usize = 256;
 
 /// input, kernel, expanded, out, use_se, activation, stride, dilation.
 type Row = (usize, usize, usize, usize, bool, String, usize, usize);
 
-#[derive(Deserialize)]
-struct DetectorConfig {
+/// Every parameter that a file may state; a builder reads its own.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FileConfig {
     inverted_residual_setting: Option<Vec<Row>>,
     batch_norm_eps: Option<f32>,
     num_classes: Option<usize>,
+    inter_channels: Option<usize>,
     representation_size: Option<usize>,
     min_size: Option<usize>,
     max_size: Option<usize>,
@@ -29,6 +36,21 @@ struct DetectorConfig {
     box_score_thresh: Option<f32>,
     box_nms_thresh: Option<f32>,
     box_detections_per_img: Option<usize>,
+}
+
+/// The preprocessing that a file may state.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FilePreset {
+    resize: Option<usize>,
+}
+
+/// The JSON object `value`, or the defaults where it is null.
+fn parse<T: Default + for<'de> Deserialize<'de>>(value: &Value) -> Result<T> {
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    T::deserialize(value).map_err(|e| refuse(format_args!("cannot be read ({e})")))
 }
 
 fn refuse(what: impl std::fmt::Display) -> Error {
@@ -63,26 +85,32 @@ fn row(
     })
 }
 
+/// The rows of a file, when it has them, into `to`; each row's input is the output of the row before.
+fn set_rows(to: &mut Vec<InvertedResidualConfig>, rows: Option<Vec<Row>>) -> Result<()> {
+    let Some(rows) = rows else { return Ok(()) };
+    if rows.windows(2).any(|pair| pair[0].3 != pair[1].0) {
+        return Err(refuse("has a row whose input channels are not the output channels of the row before"));
+    }
+    *to = rows.into_iter().map(row).collect::<Result<_>>()?;
+    Ok(())
+}
+
+/// Refuses sizes that no model of the family has: `what` names them.
+fn check_sizes(sizes: &[usize], batch_norm_eps: f32, what: &str) -> Result<()> {
+    if sizes.iter().any(|s| *s == 0 || *s > MOST) || !(0.0..1.0).contains(&batch_norm_eps) {
+        return Err(refuse(format_args!("has a size out of range among {sizes:?} ({what}), or batch_norm_eps is")));
+    }
+    Ok(())
+}
+
 /// The detector's parameters in `metadata`.
 ///
 /// # Errors
-/// [`Error::WeightsMismatch`] when the architecture is another one or a value cannot be.
+/// [`Error::WeightsMismatch`] when a value cannot be.
 pub fn faster_rcnn_config(metadata: &Metadata) -> Result<FasterRcnnConfig> {
-    const ARCH: &str = "fasterrcnn_mobilenet_v3_large_320_fpn";
-    if metadata.arch != ARCH {
-        let message =
-            format!("the weights are of {}, not of {ARCH}; load them with the task they are for", metadata.arch);
-        return Err(Error::WeightsMismatch(message));
-    }
-    let file =
-        DetectorConfig::deserialize(&metadata.config).map_err(|e| refuse(format_args!("cannot be read ({e})")))?;
+    let file: FileConfig = parse(&metadata.config)?;
     let mut config = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(metadata.labels.len());
-    if let Some(rows) = file.inverted_residual_setting {
-        if rows.windows(2).any(|pair| pair[0].3 != pair[1].0) {
-            return Err(refuse("has a row whose input channels are not the output channels of the row before"));
-        }
-        config.inverted_residual_setting = rows.into_iter().map(row).collect::<Result<_>>()?;
-    }
+    set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting)?;
     set(&mut config.batch_norm_eps, file.batch_norm_eps);
     set(&mut config.num_classes, file.num_classes);
     set(&mut config.representation_size, file.representation_size);
@@ -96,10 +124,29 @@ pub fn faster_rcnn_config(metadata: &Metadata) -> Result<FasterRcnnConfig> {
     set(&mut config.boxes.nms_thresh, file.box_nms_thresh);
     set(&mut config.boxes.detections_per_img, file.box_detections_per_img);
     let sizes = [config.num_classes, config.representation_size, config.min_size, config.max_size];
-    if sizes.iter().any(|s| *s == 0 || *s > MOST) || config.min_size > config.max_size || config.batch_norm_eps <= 0.0 {
-        return Err(refuse(format_args!(
-            "has a size out of range among {sizes:?} (classes, representation, min and max size)"
-        )));
+    check_sizes(&sizes, config.batch_norm_eps, "classes, representation, min and max size")?;
+    if config.min_size > config.max_size {
+        return Err(refuse("has a min_size above its max_size"));
+    }
+    Ok(config)
+}
+
+/// The segmenter's parameters in `metadata`.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] when a value cannot be.
+pub fn lraspp_config(metadata: &Metadata) -> Result<LrasppConfig> {
+    let (file, preset): (FileConfig, FilePreset) = (parse(&metadata.config)?, parse(&metadata.preset)?);
+    let mut config = LrasppConfig::lraspp_mobilenet_v3_large(metadata.labels.len());
+    set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting)?;
+    set(&mut config.batch_norm_eps, file.batch_norm_eps);
+    set(&mut config.num_classes, file.num_classes);
+    set(&mut config.inter_channels, file.inter_channels);
+    set(&mut config.resize, preset.resize);
+    let sizes = [config.num_classes, config.inter_channels, config.resize];
+    check_sizes(&sizes, config.batch_norm_eps, "classes, inter channels, resize")?;
+    if config.num_classes > MOST_MASK_CLASSES {
+        return Err(refuse(format_args!("has {} classes; a mask holds {MOST_MASK_CLASSES}", config.num_classes)));
     }
     Ok(config)
 }
@@ -113,18 +160,19 @@ fn set<T>(to: &mut T, value: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    fn parse(arch: &str, config: Value) -> Result<FasterRcnnConfig> {
-        let labels = vec!["a".to_string(); 3];
-        let arch = arch.to_string();
-        faster_rcnn_config(&Metadata { arch, labels, config, preset: Value::Null, source: None, license: None })
+    fn metadata(config: Value) -> Metadata {
+        let (labels, preset) = (vec!["a".to_string(); 3], Value::Null);
+        Metadata { arch: String::new(), labels, config, preset, source: None, license: None }
     }
 
     #[test]
     fn what_the_file_leaves_out_is_torchvisions() {
-        let config = parse("fasterrcnn_mobilenet_v3_large_320_fpn", json!({"rpn_score_thresh": 0.2})).unwrap();
+        let config = faster_rcnn_config(&metadata(json!({"rpn_score_thresh": 0.2}))).unwrap();
         assert_eq!((config.num_classes, config.rpn.score_thresh, config.representation_size), (3, 0.2, 1024));
+        let config = lraspp_config(&metadata(Value::Null)).unwrap();
+        assert_eq!((config.num_classes, config.inter_channels, config.resize), (3, 128, 520));
     }
 
     #[test]
@@ -136,10 +184,12 @@ mod tests {
             (setting(json!([16, 3, 16, 16, false, "XX", 1, 1])), "not RE or HS"),
             (setting(json!([16, 3])), "cannot be read"),
             (json!({"min_size": 0}), "out of range"),
+            (json!({"min_size": 900}), "above its max_size"),
+            (json!({"batch_norm_eps": -1}), "batch_norm_eps"),
         ] {
-            let error = parse("fasterrcnn_mobilenet_v3_large_320_fpn", config).unwrap_err();
+            let error = faster_rcnn_config(&metadata(config)).unwrap_err();
             assert!(error.to_string().contains(what) && error.code() == "E_WEIGHTS_MISMATCH", "{error}");
         }
-        assert!(parse("lraspp_mobilenet_v3_large", json!({})).unwrap_err().to_string().contains("lraspp"));
+        assert!(lraspp_config(&metadata(json!({"num_classes": 300}))).unwrap_err().to_string().contains("256"));
     }
 }

@@ -239,7 +239,7 @@ impl MobileNetV3 {
     pub fn forward(&self, cx: &mut Context, input: &Tensor, tap: Option<usize>) -> (Option<Tensor>, Tensor) {
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
         let mut x = self.stem.forward(cx, input, halo(0), None, None);
-        cx.observe(&format!("{}.0", self.prefix), &x);
+        cx.observe(format_args!("{}.0", self.prefix), &x);
         let mut tapped = None;
         for (i, block) in self.blocks.iter().enumerate() {
             let y = block.forward(cx, &x, halo(i + 1));
@@ -254,7 +254,7 @@ impl MobileNetV3 {
             true => tapped = Some(x),
             false => cx.workspace.give_tensor(x),
         }
-        cx.observe(&format!("{}.{}", self.prefix, self.blocks.len() + 1), &out);
+        cx.observe(format_args!("{}.{}", self.prefix, self.blocks.len() + 1), &out);
         (tapped, out)
     }
 }

@@ -1,6 +1,82 @@
 //! Models, each mirroring TorchVision's builder of the same name.
+//!
+//! Every model runs in three steps, so that each can be timed and shown: a picture to the network's input, the network, its
+//! output back to the picture.
 
 pub mod config;
 pub mod detection;
 pub mod mobilenetv3;
+pub mod registry;
 pub mod segmentation;
+
+use crate::image::Image;
+use crate::nn::Context;
+use crate::nn::boxes::Candidate;
+use crate::tensor::Tensor;
+
+/// A picture as a network takes it.
+pub struct Input {
+    /// Normalised, [h, w, 3] with the halo that the stem needs; padding included.
+    pub tensor: Tensor,
+    /// Rows and columns without the padding.
+    pub size: (usize, usize),
+}
+
+/// What a network gives.
+pub enum Raw {
+    /// Detections, best first, in pixels of the input.
+    Detections(Vec<Candidate>),
+    /// Scores of each class at each pixel of a coarse map, [h, w, classes].
+    Scores(Tensor),
+}
+
+/// A run's result, in pixels of the source picture; only the model's own task is set.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Best first; the group is the class.
+    pub detections: Vec<Candidate>,
+    /// The class of each pixel, [h, w].
+    pub mask: Vec<u8>,
+    /// The class map at the network's size, kept for its memory.
+    coarse_mask: Vec<u8>,
+}
+
+/// Per-call parameters; what is none is the model's own.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Score that a detection must exceed.
+    pub score_thresh: Option<f32>,
+    /// IoU above which the lesser of two detections of a class goes.
+    pub nms_thresh: Option<f32>,
+    /// Most detections.
+    pub detections_per_img: Option<usize>,
+    /// Only these classes, sorted.
+    pub classes: Option<Vec<usize>>,
+    /// RPN: best anchors of a level that are decoded.
+    pub rpn_pre_nms_top_n: Option<usize>,
+    /// RPN: proposals that remain.
+    pub rpn_post_nms_top_n: Option<usize>,
+    /// RPN: least objectness.
+    pub rpn_score_thresh: Option<f32>,
+    /// RPN: IoU above which the lesser of two proposals goes.
+    pub rpn_nms_thresh: Option<f32>,
+}
+
+/// A loaded model.
+pub trait Model: Send + Sync {
+    /// The network's input of `image`.
+    fn preprocess(&self, cx: &mut Context, image: Image) -> Input;
+
+    /// The network; gives the input's memory back.
+    fn forward(&self, cx: &mut Context, input: Input, options: &Options) -> Raw;
+
+    /// `raw`, of an input of `size`, for a picture of `source` = [h, w], into `output`.
+    fn postprocess(
+        &self,
+        cx: &mut Context,
+        raw: Raw,
+        size: (usize, usize),
+        source: (usize, usize),
+        output: &mut Output,
+    );
+}

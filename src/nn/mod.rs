@@ -24,9 +24,9 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Shows a layer's output to the observer, if there is one.
-    pub fn observe(&mut self, name: &str, output: &Tensor) {
+    pub fn observe(&mut self, name: impl std::fmt::Display, output: &Tensor) {
         if let Some(observer) = &mut self.observer {
-            observer(name, output);
+            observer(&name.to_string(), output);
         }
     }
 }

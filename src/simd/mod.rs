@@ -62,8 +62,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` must be valid for writes of four floats; no alignment is asked.
     unsafe fn store(p: *mut f32, v: Self::F32);
+    /// Four consecutive bytes as floats, 0 to 255.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of four bytes.
+    unsafe fn load_u8(p: *const u8) -> Self::F32;
     /// a + b.
     fn add(a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a - b.
+    fn sub(a: Self::F32, b: Self::F32) -> Self::F32;
     /// a * b.
     fn mul(a: Self::F32, b: Self::F32) -> Self::F32;
     /// a * b + c, rounded once or twice.

@@ -40,8 +40,17 @@ impl Simd for Scalar {
         unsafe { p.cast::<[f32; 4]>().write_unaligned(v) }
     }
     #[inline(always)]
+    unsafe fn load_u8(p: *const u8) -> [f32; 4] {
+        // SAFETY: the caller's: four bytes can be read.
+        unsafe { p.cast::<[u8; 4]>().read() }.map(f32::from)
+    }
+    #[inline(always)]
     fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(a, b, |a, b| a - b)
     }
     #[inline(always)]
     fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {

@@ -59,8 +59,18 @@ macro_rules! words {
                 unsafe { v128_store(p.cast(), v) }
             }
             #[inline(always)]
+            unsafe fn load_u8(p: *const u8) -> v128 {
+                // SAFETY: the caller's: four bytes can be read.
+                let bytes = unsafe { v128_load32_zero(p.cast()) };
+                f32x4_convert_i32x4(i32x4_extend_low_i16x8(i16x8_extend_low_u8x16(bytes)))
+            }
+            #[inline(always)]
             fn add(a: v128, b: v128) -> v128 {
                 f32x4_add(a, b)
+            }
+            #[inline(always)]
+            fn sub(a: v128, b: v128) -> v128 {
+                f32x4_sub(a, b)
             }
             #[inline(always)]
             fn mul(a: v128, b: v128) -> v128 {

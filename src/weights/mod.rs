@@ -43,23 +43,13 @@ pub trait Source {
     fn read(&self, offset: usize, into: &mut [u8]);
 }
 
-impl Source for [u8] {
+impl<T: AsRef<[u8]>> Source for T {
     fn len(&self) -> usize {
-        <[u8]>::len(self)
+        self.as_ref().len()
     }
 
     fn read(&self, offset: usize, into: &mut [u8]) {
-        into.copy_from_slice(&self[offset..offset + into.len()]);
-    }
-}
-
-impl Source for Vec<u8> {
-    fn len(&self) -> usize {
-        <[u8]>::len(self)
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        self[..].read(offset, into);
+        into.copy_from_slice(&self.as_ref()[offset..offset + into.len()]);
     }
 }
 

@@ -91,44 +91,52 @@ impl Weights for GeneratedWeights {
 
 /// A file of tests/golden.
 pub struct Golden {
-    bytes: Vec<u8>,
+    file: SafeTensors<'static>,
+}
+
+/// The [`Golden`] tests/golden/`name`.safetensors, a part of the test itself: a browser has no files.
+#[macro_export]
+macro_rules! golden {
+    ($name:literal) => {
+        $crate::support::Golden::new(include_bytes!(concat!("golden/", $name, ".safetensors")))
+    };
 }
 
 impl Golden {
-    /// Reads tests/golden/`name`.safetensors.
-    pub fn open(name: &str) -> Golden {
-        let path = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
-        Golden { bytes: std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}")) }
+    /// Reads a file's header.
+    pub fn new(bytes: &'static [u8]) -> Golden {
+        Golden { file: SafeTensors::deserialize(bytes).expect("a golden file") }
     }
 
     /// A whole f32 tensor.
     pub fn floats(&self, name: &str) -> Vec<f32> {
-        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
-        let tensor = file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}"));
+        let tensor = self.file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}"));
         tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
     }
 
     /// A whole u8 tensor.
     pub fn bytes_of(&self, name: &str) -> Vec<u8> {
-        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
-        file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}")).data().to_vec()
+        self.file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}")).data().to_vec()
+    }
+
+    /// A whole i64 tensor.
+    pub fn integers(&self, name: &str) -> Vec<i64> {
+        let tensor = self.file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}"));
+        tensor.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
     }
 
     fn shape(&self, stage: &str) -> Vec<usize> {
-        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
-        let tensor = file.tensor(&format!("{stage}.shape")).unwrap_or_else(|_| panic!("no golden {stage}"));
-        tensor.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as usize).collect()
+        self.integers(&format!("{stage}.shape")).into_iter().map(|n| n as usize).collect()
     }
 
     /// Whether TorchVision recorded `stage`.
     pub fn has(&self, stage: &str) -> bool {
-        SafeTensors::deserialize(&self.bytes).expect("a golden file").tensor(&format!("{stage}.shape")).is_ok()
+        self.file.tensor(&format!("{stage}.shape")).is_ok()
     }
 
     /// How many stages begin with `prefix`.
     pub fn stages(&self, prefix: &str) -> usize {
-        let file = SafeTensors::deserialize(&self.bytes).expect("a golden file");
-        file.names().iter().filter(|n| n.starts_with(prefix) && n.ends_with(".shape")).count()
+        self.file.names().iter().filter(|n| n.starts_with(prefix) && n.ends_with(".shape")).count()
     }
 
     /// Compares a picture's tensor, whose stage is [1, c, h, w] in TorchVision.

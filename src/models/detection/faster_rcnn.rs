@@ -7,7 +7,8 @@ use super::transform::{resize_box, transform};
 use crate::image::Image;
 use crate::kernels::Activation;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
-use crate::nn::boxes::Candidate;
+use crate::models::{Input, Model, Options, Output, Raw};
+use crate::nn::boxes::{Box2d, Candidate};
 use crate::nn::{Context, Conv2d};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -95,20 +96,6 @@ impl FasterRcnn {
         })
     }
 
-    /// Detections of `image`, best first, in its own pixels; the group is the class.
-    pub fn detect(&self, cx: &mut Context, image: Image) -> Vec<Candidate> {
-        let (input, size) = transform(cx, image, self.config.min_size, self.config.max_size);
-        cx.observe("transform", &input);
-        let padded = (input.h, input.w);
-        let features = self.features(cx, &input);
-        cx.workspace.give_tensor(input);
-        let proposals = self.rpn.forward(cx, &features, padded, size, &self.config.rpn);
-        let mut found = self.roi_heads.forward(cx, &features[0], &proposals, size, &self.config.boxes);
-        features.into_iter().for_each(|f| cx.workspace.give_tensor(f));
-        found.iter_mut().for_each(|d| d.b = resize_box(d.b, size, (image.height, image.width)));
-        found
-    }
-
     /// The pyramid's levels 0, 1 and pool, with a halo of 1.
     fn features(&self, cx: &mut Context, input: &Tensor) -> [Tensor; 3] {
         let (low, high) = self.body.forward(cx, input, Some(self.tap));
@@ -127,6 +114,49 @@ impl FasterRcnn {
             cx.observe(name, map);
         }
         [level0, level1, pool]
+    }
+}
+
+impl Model for FasterRcnn {
+    fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
+        let input = transform(cx, image, self.config.min_size, self.config.max_size);
+        cx.observe("transform", &input.tensor);
+        input
+    }
+
+    fn forward(&self, cx: &mut Context, Input { tensor, size }: Input, options: &Options) -> Raw {
+        let padded = (tensor.h, tensor.w);
+        let features = self.features(cx, &tensor);
+        cx.workspace.give_tensor(tensor);
+        let proposals = self.rpn.forward(cx, &features, padded, size, &self.config.rpn.with(options));
+        observe_boxes(cx, "rpn.proposals", &proposals);
+        let boxes = self.config.boxes.with(options);
+        let found = self.roi_heads.forward(cx, &features[0], &proposals, size, &boxes, options.classes.as_deref());
+        features.into_iter().for_each(|f| cx.workspace.give_tensor(f));
+        Raw::Detections(found)
+    }
+
+    fn postprocess(
+        &self,
+        _cx: &mut Context,
+        raw: Raw,
+        size: (usize, usize),
+        source: (usize, usize),
+        output: &mut Output,
+    ) {
+        let Raw::Detections(found) = raw else { unreachable!("forward gives detections") };
+        output.detections.clear();
+        output.detections.extend(found.into_iter().map(|d| Candidate { b: resize_box(d.b, size, source), ..d }));
+    }
+}
+
+/// Shows `boxes` to the observer, [1, n, 4].
+fn observe_boxes(cx: &mut Context, name: &str, boxes: &[Box2d]) {
+    if cx.observer.is_some() {
+        let mut shown = cx.workspace.tensor(1, boxes.len(), 4, 0);
+        shown.data_mut().copy_from_slice(boxes.as_flattened());
+        cx.observe(name, &shown);
+        cx.workspace.give_tensor(shown);
     }
 }
 

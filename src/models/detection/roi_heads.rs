@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::kernels::Activation;
+use crate::models::Options;
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
 use crate::nn::roi_align::RoiAlign;
 use crate::nn::{Context, Conv2d};
@@ -20,6 +21,17 @@ pub struct BoxConfig {
     pub nms_thresh: f32,
     /// Most detections of a picture.
     pub detections_per_img: usize,
+}
+
+impl BoxConfig {
+    /// With a call's own values.
+    pub fn with(&self, options: &Options) -> BoxConfig {
+        BoxConfig {
+            score_thresh: options.score_thresh.unwrap_or(self.score_thresh),
+            nms_thresh: options.nms_thresh.unwrap_or(self.nms_thresh),
+            detections_per_img: options.detections_per_img.unwrap_or(self.detections_per_img),
+        }
+    }
 }
 
 /// fc6, fc7 and the two predictors.
@@ -49,7 +61,8 @@ impl RoiHeads {
         })
     }
 
-    /// Detections (group = class) of `proposals` on `features`, best first, in pixels of the picture of `size` = [h, w].
+    /// Detections (group = class) of `proposals` on `features`, best first, in pixels of the picture of `size` = [h, w],
+    /// of `classes` only when they are given, sorted.
     pub fn forward(
         &self,
         cx: &mut Context,
@@ -57,6 +70,7 @@ impl RoiHeads {
         proposals: &[Box2d],
         size: (usize, usize),
         config: &BoxConfig,
+        classes: Option<&[usize]>,
     ) -> Vec<Candidate> {
         // MultiScaleRoIAlign infers the scale as a power of two; both levels have it, and the mapper takes the first.
         let spatial_scale = (features.h as f32 / size.0 as f32).log2().round().exp2();
@@ -71,7 +85,10 @@ impl RoiHeads {
         cx.observe("roi_heads.cls_score", &logits);
         cx.observe("roi_heads.bbox_pred", &deltas);
         logits.data_mut().chunks_exact_mut(self.cls_score.out_channels()).for_each(softmax);
-        let candidates = candidates(proposals, &logits, &deltas, size, config.score_thresh);
+        let mut candidates = candidates(proposals, &logits, &deltas, size, config.score_thresh);
+        if let Some(classes) = classes {
+            candidates.retain(|c| classes.binary_search(&c.group).is_ok());
+        }
         [pooled, hidden, head, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         batched_nms(candidates, config.nms_thresh, config.detections_per_img)
     }

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::kernels::Activation;
+use crate::models::Options;
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
 use crate::nn::{Context, Conv2d};
 use crate::tensor::Tensor;
@@ -24,6 +25,18 @@ pub struct RpnConfig {
     pub score_thresh: f32,
     /// IoU above which the lesser of two proposals of a level goes.
     pub nms_thresh: f32,
+}
+
+impl RpnConfig {
+    /// With a call's own values.
+    pub fn with(&self, options: &Options) -> RpnConfig {
+        RpnConfig {
+            pre_nms_top_n: options.rpn_pre_nms_top_n.unwrap_or(self.pre_nms_top_n),
+            post_nms_top_n: options.rpn_post_nms_top_n.unwrap_or(self.post_nms_top_n),
+            score_thresh: options.rpn_score_thresh.unwrap_or(self.score_thresh),
+            nms_thresh: options.rpn_nms_thresh.unwrap_or(self.nms_thresh),
+        }
+    }
 }
 
 /// The head: a 3x3 convolution, then objectness and box deltas of each anchor.
@@ -65,8 +78,8 @@ impl Rpn {
             let hidden = self.conv.forward(cx, map, 0, None, None);
             let logits = self.cls_logits.forward(cx, &hidden, 0, None, None);
             let deltas = self.bbox_pred.forward(cx, &hidden, 0, None, None);
-            cx.observe(&format!("rpn.head.cls_logits.{level}"), &logits);
-            cx.observe(&format!("rpn.head.bbox_pred.{level}"), &deltas);
+            cx.observe(format_args!("rpn.head.cls_logits.{level}"), &logits);
+            cx.observe(format_args!("rpn.head.bbox_pred.{level}"), &deltas);
             let stride = (padded.0 / map.h, padded.1 / map.w);
             for i in top_n(logits.data(), config.pre_nms_top_n) {
                 let score = 1.0 / (1.0 + (-logits.data()[i]).exp());

@@ -4,13 +4,14 @@
 //! zeros to a multiple of 32; and the way back for boxes.
 
 use crate::image::Image;
-use crate::kernels::resize_f32::bilinear_row;
+use crate::kernels::Pixels;
+use crate::kernels::resize_u8::{Normalise, Target, bilinear};
+use crate::models::Input;
 use crate::nn::Context;
 use crate::nn::boxes::Box2d;
-use crate::tensor::Tensor;
+use crate::preprocess::{MEAN, STD};
+use crate::simd::Best;
 
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
 const SIZE_DIVISIBLE: usize = 32;
 
 /// The resized rows and columns of a picture of `h` x `w`: the scale and the product are f32 in TorchVision, then floored.
@@ -20,37 +21,18 @@ pub fn resized(h: usize, w: usize, min_size: usize, max_size: usize) -> (usize, 
     (side(h), side(w))
 }
 
-/// The batch of one, [h padded, w padded, 3] with a halo of 1, and the size before the padding.
-pub fn transform(cx: &mut Context, image: Image, min_size: usize, max_size: usize) -> (Tensor, (usize, usize)) {
+/// The batch of one, padded, with a halo of 1.
+pub fn transform(cx: &mut Context, image: Image, min_size: usize, max_size: usize) -> Input {
     let size = resized(image.height, image.width, min_size, max_size);
     let padded = |n: usize| n.div_ceil(SIZE_DIVISIBLE) * SIZE_DIVISIBLE;
-    let source = normalise(cx, image);
-    let mut out = cx.workspace.tensor(padded(size.0), padded(size.1), 3, 1);
-    let mut column = cx.workspace.take(source.w * 3);
-    for y in 0..out.h {
-        let (inside, outside) = out.row_mut(y).split_at_mut(size.1 * 3);
-        outside.fill(0.0);
-        match y < size.0 {
-            true => bilinear_row(&source, size, y, &mut column, inside),
-            false => inside.fill(0.0),
-        }
+    let mut tensor = cx.workspace.tensor(padded(size.0), padded(size.1), 3, 1);
+    for y in 0..tensor.h {
+        let outside = if y < size.0 { 3 * size.1 } else { 0 };
+        tensor.row_mut(y)[outside..].fill(0.0);
     }
-    cx.workspace.give(column);
-    cx.workspace.give_tensor(source);
-    (out, size)
-}
-
-/// (value / 255 - mean) / std, [h, w, 3].
-fn normalise(cx: &mut Context, image: Image) -> Tensor {
-    let mut out = cx.workspace.tensor(image.height, image.width, 3, 0);
-    for y in 0..image.height {
-        for (to, rgba) in out.row_mut(y).chunks_exact_mut(3).zip(image.row(y).chunks_exact(4)) {
-            for c in 0..3 {
-                to[c] = (f32::from(rgba[c]) / 255.0 - MEAN[c]) / STD[c];
-            }
-        }
-    }
-    out
+    let at = Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: 3 };
+    bilinear::<Best>(image, Target { size, normalise: Normalise::new(MEAN, STD), out: (tensor.data_mut(), at) });
+    Input { tensor, size }
 }
 
 /// A box of the resized picture in pixels of the source, both [h, w].

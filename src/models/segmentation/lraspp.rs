@@ -7,11 +7,14 @@
 //! The gate goes into the classifier's weights.
 
 use crate::Result;
+use crate::image::Image;
 use crate::kernels::Activation;
 use crate::kernels::pool_f32::mean_pool;
 use crate::kernels::resize_f32::bilinear_row;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
+use crate::models::{Input, Model, Options, Output, Raw};
 use crate::nn::{Context, Conv2d, Conv2dNormActivation};
+use crate::preprocess::segmentation;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -24,19 +27,30 @@ pub struct LrasppConfig {
     pub num_classes: usize,
     /// Channels of the head.
     pub inter_channels: usize,
+    /// Epsilon of the backbone's BatchNorm.
+    pub batch_norm_eps: f32,
+    /// Shorter side of the resized picture: the preset's.
+    pub resize: usize,
 }
 
 impl LrasppConfig {
     /// TorchVision's builder of this name.
     pub fn lraspp_mobilenet_v3_large(num_classes: usize) -> Self {
         let setting = inverted_residual_setting(Arch::Large, 1.0, false, true);
-        LrasppConfig { inverted_residual_setting: setting, num_classes, inter_channels: 128 }
+        LrasppConfig {
+            inverted_residual_setting: setting,
+            num_classes,
+            inter_channels: 128,
+            batch_norm_eps: 0.001,
+            resize: 520,
+        }
     }
 }
 
 /// The model.
 #[derive(Debug)]
 pub struct Lraspp {
+    resize: usize,
     backbone: MobileNetV3,
     low: usize,
     cbr: Conv2d,
@@ -50,9 +64,9 @@ impl Lraspp {
     ///
     /// # Errors
     /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the setting's fault.
-    pub fn load(weights: &dyn Weights, config: &LrasppConfig) -> Result<Self> {
+    pub fn load(weights: &dyn Weights, config: LrasppConfig) -> Result<Self> {
         let setting = &config.inverted_residual_setting;
-        let backbone = MobileNetV3::load(weights, "backbone", setting, 0.001)?;
+        let backbone = MobileNetV3::load(weights, "backbone", setting, config.batch_norm_eps)?;
         let stages = backbone.stage_indices();
         let Some(&low) = stages.iter().rev().nth(3) else {
             let message =
@@ -82,12 +96,13 @@ impl Lraspp {
             high_classifier: classifier("high_classifier", inter)?,
             low,
             backbone,
+            resize: config.resize,
         })
     }
 
     /// The scores at the low tap's size (an eighth of the picture), [h / 8, w / 8, classes], of `input` [h, w, 3]
     /// normalised, with a halo of 1.
-    pub fn forward(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+    pub fn scores(&self, cx: &mut Context, input: &Tensor) -> Tensor {
         let (low, high) = self.backbone.forward(cx, input, Some(self.low));
         let low = low.expect("the low tap lies before the last layer");
         let gate = self.gate(cx, &high);
@@ -145,6 +160,51 @@ impl Lraspp {
         }
         cx.workspace.give(column);
         cx.workspace.give(row);
+    }
+}
+
+impl Model for Lraspp {
+    fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
+        let tensor = segmentation(cx, image, self.resize);
+        let size = (tensor.h, tensor.w);
+        Input { tensor, size }
+    }
+
+    fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
+        let scores = self.scores(cx, &input.tensor);
+        cx.workspace.give_tensor(input.tensor);
+        Raw::Scores(scores)
+    }
+
+    fn postprocess(
+        &self,
+        cx: &mut Context,
+        raw: Raw,
+        size: (usize, usize),
+        source: (usize, usize),
+        output: &mut Output,
+    ) {
+        let Raw::Scores(scores) = raw else { unreachable!("forward gives scores") };
+        output.mask.resize(source.0 * source.1, 0);
+        if size == source {
+            self.argmax(cx, &scores, size, &mut output.mask);
+        } else {
+            let mut mask = std::mem::take(&mut output.coarse_mask);
+            mask.resize(size.0 * size.1, 0);
+            self.argmax(cx, &scores, size, &mut mask);
+            nearest(&mask, size, source, &mut output.mask);
+            output.coarse_mask = mask;
+        }
+        cx.workspace.give_tensor(scores);
+    }
+}
+
+/// The class map `mask` of `size` made `source`: interpolate(mode="nearest-exact").
+fn nearest(mask: &[u8], size: (usize, usize), source: (usize, usize), out: &mut [u8]) {
+    let from = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
+    for (y, out) in out.chunks_exact_mut(source.1).enumerate() {
+        let row = &mask[from(y, size.0, source.0) * size.1..][..size.1];
+        out.iter_mut().enumerate().for_each(|(x, class)| *class = row[from(x, size.1, source.1)]);
     }
 }
 

@@ -1,0 +1,99 @@
+// Builds what is published: dist/package (the npm package: wrapper and the four modules) and dist/page (the static page).
+import { createHash } from 'node:crypto';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hashOf, root, step, whenChanged } from './run.mjs';
+import { ensureWasmToolchain } from './toolchain.mjs';
+import { cache, variants } from './variants.mjs';
+
+const dist = join(root, 'dist');
+const node = (name) => join(root, 'node_modules', name);
+
+// RUSTFLAGS goes by environment: one set there already would override every other place.
+function compile({ cargo, env }, { name, rustflags, cargoArgs, env: own, targetDir }) {
+  const args = ['build', '--locked', '--release', '--lib', '--target', 'wasm32-unknown-unknown', ...cargoArgs];
+  step(`Module ${name}`, cargo, args, { env: { ...env, ...own, RUSTFLAGS: rustflags, CARGO_TARGET_DIR: targetDir } });
+  return join(targetDir, 'wasm32-unknown-unknown/release/mobilesight.wasm');
+}
+
+/** The helper that writes a module's JavaScript, built once a version. */
+function bindgen() {
+  const target = join(cache, 'bindgen');
+  const manifest = join(root, 'pkg-config/bindgen/Cargo.toml');
+  step('JavaScript writer', 'cargo', ['build', '--locked', '--release', '--quiet', '--manifest-path', manifest], {
+    env: { CARGO_TARGET_DIR: target },
+  });
+  return join(target, 'release/bindgen');
+}
+
+// wasm-bindgen-rayon imports its own package by folder, which only bundlers resolve.
+function fixThreadImport(folder) {
+  const snippets = readFileSync(join(folder, 'mobilesight.js'), 'utf8').match(/snippets\/[^'"]+workerHelpers\.js/);
+  if (!snippets) throw new Error('The threaded module has no workerHelpers.js: wasm-bindgen-rayon has changed.');
+  const file = join(folder, snippets[0]);
+  const text = readFileSync(file, 'utf8');
+  const fixed = text.replace("import('../../..')", "import('../../../mobilesight.js')");
+  if (fixed === text) throw new Error(`${file} has no import('../../..'): wasm-bindgen-rayon has changed.`);
+  writeFileSync(file, fixed);
+}
+
+async function buildModule(toolchain, writer, variant) {
+  const module = compile(toolchain, variant);
+  const folder = join(dist, 'package/engine', variant.name);
+  const hash = createHash('sha256')
+    .update(readFileSync(module))
+    .update(hashOf(['pkg-config/build.mjs', 'pkg-config/variants.mjs', 'pkg-config/bindgen', 'package-lock.json']))
+    .digest('hex');
+  await whenChanged(join(dist, '.stamps', variant.name), hash, () => {
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    step(`JavaScript of ${variant.name}`, writer, [module, folder]);
+    if (variant.threads) fixThreadImport(folder);
+    const file = join(folder, 'mobilesight_bg.wasm');
+    step(`Smaller ${variant.name}`, 'node', [
+      node('binaryen/bin/wasm-opt'),
+      '-O3',
+      ...variant.wasmOptArgs,
+      file,
+      '-o',
+      file,
+    ]);
+  });
+}
+
+/** dist/package/engine: the modules of the list, each in a folder of its name. */
+export async function buildEngine(list = variants) {
+  const toolchain = ensureWasmToolchain();
+  const writer = bindgen();
+  for (const variant of list) await buildModule(toolchain, writer, variant);
+}
+
+const vite = (what, config) =>
+  step(what, 'node', [node('vite/bin/vite.js'), 'build', '--logLevel', 'warn', '--config', config]);
+
+/** dist/package: the wrapper beside the modules. */
+export async function buildPackage() {
+  await buildEngine();
+  const inputs = ['www/lib', 'pkg-config', 'package-lock.json', 'README.md', 'LICENSE'];
+  await whenChanged(join(dist, '.stamps/lib'), hashOf(inputs), () => {
+    vite('Wrapper', 'pkg-config/vite.package.config.ts');
+    step('Types', 'node', [node('typescript/bin/tsc'), '-p', 'pkg-config/tsconfig.package.json']);
+    cpSync(join(root, 'pkg-config/package.json'), join(dist, 'package/package.json'));
+    for (const file of ['README.md', 'LICENSE']) cpSync(join(root, file), join(dist, 'package', file));
+  });
+}
+
+/** dist/page: the page, with the package as `lib`, the default weights and the samples. */
+export async function buildPage() {
+  await buildPackage();
+  const page = join(dist, 'page');
+  await whenChanged(join(dist, '.stamps/page'), hashOf(['www/demo', 'pkg-config', 'package-lock.json']), () => {
+    vite('Page', 'pkg-config/vite.page.config.ts');
+  });
+  for (const folder of ['models', 'samples'])
+    cpSync(join(root, 'www', folder), join(page, folder), { recursive: true });
+  rmSync(join(page, 'lib'), { recursive: true, force: true });
+  cpSync(join(dist, 'package'), join(page, 'lib'), { recursive: true });
+}
+
+if (process.argv[1] === import.meta.filename) await buildPage();

@@ -1,0 +1,39 @@
+// Running programs, and running them only when what they read has changed.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The project's folder. */
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Says what is done, runs it with its output shown, and throws when it fails. */
+export function step(what, program, args, { env = {}, cwd = root } = {}) {
+  console.log(`${what}: ${program} ${args.join(' ')}`);
+  const run = spawnSync(program, args, { stdio: 'inherit', cwd, env: { ...process.env, ...env } });
+  if (run.error) throw new Error(`${what}: ${program} did not start: ${run.error.message}`);
+  if (run.status !== 0) throw new Error(`${what} failed with ${run.signal ?? `exit code ${run.status}`}.`);
+}
+
+function filesUnder(path) {
+  if (!statSync(path).isDirectory()) return [path];
+  const names = readdirSync(path).filter((name) => name !== 'node_modules' && name !== 'target');
+  return names.sort().flatMap((name) => filesUnder(join(path, name)));
+}
+
+/** The SHA-256 of the names and bytes of files and folders, relative to the project. */
+export function hashOf(paths) {
+  const hash = createHash('sha256');
+  for (const file of paths.flatMap((path) => filesUnder(join(root, path))))
+    hash.update(file).update(readFileSync(file));
+  return hash.digest('hex');
+}
+
+/** Calls `make` unless the last call that ended well, whose `stamp` file says of what, was for the same `hash`. */
+export async function whenChanged(stamp, hash, make) {
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
+  await make();
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, hash);
+}

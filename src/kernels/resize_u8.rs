@@ -1,0 +1,230 @@
+//! Pictures to a network's input: 8-bit RGBA resized and normalised, [h, w, 3] of f32, in one pass over the output.
+//!
+//! out = resized(rgba) * scale + shift, a channel a lane. [`bilinear`] is torch.nn.functional.interpolate(mode="bilinear",
+//! align_corners=False); [`antialias`] is the same with antialias=True on 8 bits, which TorchVision's presets use: the triangle filter
+//! widened by the scale, first along rows, then along columns, each rounded to 8 bits. Its arithmetic is torch's, in whole numbers with
+//! weights of 15 bits (UpSampleKernelAVXAntialias.h): in f32 one value in some hundred is off by one, which moves class maps.
+
+use super::resize_f32::source;
+use super::{Pixels, Shared};
+use crate::image::Image;
+use crate::parallel;
+use crate::simd::Simd;
+
+/// value * scale + shift of each channel; the fourth is of no use.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalise {
+    /// 1 / (255 * std).
+    pub scale: [f32; 4],
+    /// -mean / std.
+    pub shift: [f32; 4],
+}
+
+impl Normalise {
+    /// (value / 255 - mean) / std.
+    pub fn new(mean: [f32; 3], std: [f32; 3]) -> Self {
+        let lane = |f: &dyn Fn(usize) -> f32| std::array::from_fn(|c| if c < 3 { f(c) } else { 0.0 });
+        Normalise { scale: lane(&|c| 1.0 / (255.0 * std[c])), shift: lane(&|c| -mean[c] / std[c]) }
+    }
+}
+
+/// What to resize into.
+pub struct Target<'a> {
+    /// Rows and columns.
+    pub size: (usize, usize),
+    /// How values become the network's.
+    pub normalise: Normalise,
+    /// [h, w, 3].
+    pub out: (&'a mut [f32], Pixels),
+}
+
+impl Target<'_> {
+    fn check(&self) {
+        let (h, w) = self.size;
+        assert!(self.out.1.end(h, w, 3) <= self.out.0.len(), "out is too short");
+        assert_eq!(self.out.1.pixel, 3, "three channels a pixel");
+    }
+}
+
+/// Writes pixels of one row from left to right; a vector's fourth lane falls on the next pixel, but for the last.
+struct RowWriter<S: Simd> {
+    to: *mut f32,
+    left: usize,
+    scale: S::F32,
+    shift: S::F32,
+}
+
+impl<S: Simd> RowWriter<S> {
+    /// # Safety
+    /// `to` must be valid for 3 * width floats.
+    unsafe fn new(to: *mut f32, width: usize, n: &Normalise) -> Self {
+        // SAFETY: arrays of four.
+        let (scale, shift) = unsafe { (S::load(n.scale.as_ptr()), S::load(n.shift.as_ptr())) };
+        RowWriter { to, left: width, scale, shift }
+    }
+
+    /// # Safety
+    /// At most `width` calls.
+    #[inline(always)]
+    unsafe fn push(&mut self, v: S::F32) {
+        let v = S::madd(v, self.scale, self.shift);
+        self.left -= 1;
+        // SAFETY: the caller's; the last pixel writes its three floats only.
+        unsafe {
+            if self.left > 0 {
+                S::store(self.to, v);
+            } else {
+                let mut copy = [0.0; 4];
+                S::store(copy.as_mut_ptr(), v);
+                std::ptr::copy_nonoverlapping(copy.as_ptr(), self.to, 3);
+            }
+            self.to = self.to.add(3);
+        }
+    }
+}
+
+/// Bilinear, no antialias, half-pixel centres.
+///
+/// # Panics
+/// When `target.out` is too short.
+pub fn bilinear<S: Simd>(image: Image, mut target: Target) {
+    target.check();
+    let (h, w) = target.size;
+    let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
+    let lerp = |a, b, f| S::madd(S::sub(b, a), f, a);
+    parallel::for_each(h, |y| {
+        // Whole, so that the closure shares the wrapper and not its pointer.
+        let out = &out;
+        let (top, bottom, fy) = source(y, image.height, h);
+        let (top, bottom, fy) = (image.row(top), image.row(bottom), S::splat(fy));
+        // SAFETY: source() gives columns of the picture, 4 bytes each; each task writes one row of out, of w pixels.
+        unsafe {
+            let mut writer = RowWriter::<S>::new(out.0.add(at.at(y, 0)), w, &target.normalise);
+            for x in 0..w {
+                let (left, right, fx) = source(x, image.width, w);
+                let fx = S::splat(fx);
+                let pixel = |row: &[u8], x: usize| S::load_u8(row.as_ptr().add(4 * x));
+                let upper = lerp(pixel(top, left), pixel(top, right), fx);
+                let lower = lerp(pixel(bottom, left), pixel(bottom, right), fx);
+                writer.push(lerp(upper, lower, fy));
+            }
+        }
+    });
+}
+
+/// One axis of an antialiased resize.
+struct Axis {
+    from: usize,
+    scale: f64,
+    /// Half the filter's width.
+    support: f64,
+}
+
+impl Axis {
+    fn new(from: usize, to: usize) -> Axis {
+        let scale = from as f64 / to as f64;
+        Axis { from, scale, support: scale.max(1.0) }
+    }
+
+    /// Most source pixels of an output pixel.
+    fn taps(&self) -> usize {
+        2 * self.support.ceil() as usize + 1
+    }
+
+    /// The source pixels of output pixel `i`: the first, and how many.
+    fn window(&self, i: usize) -> (usize, usize) {
+        let center = (i as f64 + 0.5) * self.scale;
+        let first = (center - self.support + 0.5).max(0.0) as usize;
+        let end = ((center + self.support + 0.5) as usize).min(self.from);
+        (first, end - first)
+    }
+
+    /// The triangle round output pixel `i` at its source pixels, and their sum.
+    fn triangle(&self, i: usize) -> (impl Iterator<Item = f64>, f64) {
+        let (first, count) = self.window(i);
+        let (center, support) = ((i as f64 + 0.5) * self.scale, self.support);
+        let at = move |j: usize| (1.0 - (((first + j) as f64 - center + 0.5) / support).abs()).max(0.0);
+        ((0..count).map(at), (0..count).map(at).sum())
+    }
+
+    /// Writes the weights of all `to` outputs, [to, taps], as whole numbers of 2^-bits, and returns bits: as many as keep the
+    /// largest weight below 2^15.
+    fn weigh(&self, to: usize, weights: &mut [i32]) -> u32 {
+        let largest = (0..to).flat_map(|i| {
+            let (values, sum) = self.triangle(i);
+            values.map(move |v| v / sum)
+        });
+        let largest = largest.fold(0.0, f64::max);
+        let fits = |bits: u32| largest * f64::from(1 << bits) + 0.5 < f64::from(1 << 15);
+        let bits = (0..22).find(|bits| !fits(bits + 1)).unwrap_or(22);
+        for (i, weights) in weights.chunks_exact_mut(self.taps()).take(to).enumerate() {
+            let (values, sum) = self.triangle(i);
+            for (weight, v) in weights.iter_mut().zip(values) {
+                *weight = (v / sum * f64::from(1 << bits) + 0.5) as i32;
+            }
+        }
+        bits
+    }
+}
+
+/// Numbers of room that [`antialias`] needs for a picture of `from` made `to`, both [h, w].
+pub fn antialias_room(from: (usize, usize), to: (usize, usize)) -> usize {
+    let (rows, columns) = (Axis::new(from.0, to.0), Axis::new(from.1, to.1));
+    rows.taps() * (to.0 + 4 * to.1) + columns.taps() * to.1
+}
+
+/// Bilinear with antialias, as torch reduces 8-bit pictures; `room` holds [`antialias_room`] numbers.
+///
+/// # Panics
+/// When `target.out` or `room` is too short.
+pub fn antialias<S: Simd>(image: Image, target: Target, room: &mut [i32]) {
+    target.check();
+    let (h, w) = target.size;
+    let (rows, columns) = (Axis::new(image.height, h), Axis::new(image.width, w));
+    assert!(room.len() >= antialias_room((image.height, image.width), target.size), "room is too small");
+    let (row_weights, room) = room.split_at_mut(rows.taps() * h);
+    let (column_weights, ring) = room.split_at_mut(columns.taps() * w);
+    let (row_bits, column_bits) = (rows.weigh(h, row_weights), columns.weigh(w, column_weights));
+    let mut done = 0;
+    for (y, weights) in row_weights.chunks_exact(rows.taps()).enumerate() {
+        let (first, count) = rows.window(y);
+        for source in done.max(first)..first + count {
+            let slot = &mut ring[source % rows.taps() * 4 * w..][..4 * w];
+            shrink_row(image.row(source), &columns, column_weights, column_bits, slot);
+        }
+        done = first + count;
+        // SAFETY: out has w pixels of 3 floats at row y, as check() asserts; the array has four.
+        unsafe {
+            let to = target.out.0.as_mut_ptr().add(target.out.1.at(y, 0));
+            let mut writer = RowWriter::<S>::new(to, w, &target.normalise);
+            for x in 0..w {
+                let slots = (first..first + count).map(|row| &ring[row % rows.taps() * 4 * w + 4 * x..]);
+                let pixel = weighted(slots, weights, row_bits).map(|v| v as f32);
+                writer.push(S::load(pixel.as_ptr()));
+            }
+        }
+    }
+}
+
+/// A row of RGBA reduced along itself, [w, 4], 0 to 255.
+fn shrink_row(row: &[u8], columns: &Axis, weights: &[i32], bits: u32, out: &mut [i32]) {
+    for (x, (out, weights)) in out.chunks_exact_mut(4).zip(weights.chunks_exact(columns.taps())).enumerate() {
+        let (first, count) = columns.window(x);
+        out.copy_from_slice(&weighted(row[4 * first..][..4 * count].chunks_exact(4), weights, bits));
+    }
+}
+
+/// The sum of weight * pixel, to the nearest whole number of 0 to 255; four lanes, which the compiler makes a vector.
+#[inline(always)]
+fn weighted<'a, T: Copy + Into<i32> + 'a>(
+    pixels: impl Iterator<Item = &'a [T]>,
+    weights: &[i32],
+    bits: u32,
+) -> [i32; 4] {
+    let mut sum = [1 << (bits - 1); 4];
+    for (pixel, weight) in pixels.zip(weights) {
+        let pixel = pixel.first_chunk::<4>().expect("four channels");
+        sum = std::array::from_fn(|c| sum[c] + pixel[c].into() * weight);
+    }
+    sum.map(|v| (v >> bits).clamp(0, 255))
+}
