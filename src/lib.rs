@@ -13,6 +13,7 @@ pub mod models;
 pub mod nn;
 pub mod parallel;
 pub mod preprocess;
+pub mod quant;
 pub mod simd;
 pub mod tensor;
 #[cfg(target_arch = "wasm32")]

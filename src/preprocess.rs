@@ -24,7 +24,7 @@ pub fn segmentation(cx: &mut Context, image: Image, side: usize) -> Tensor {
     let from = (image.height, image.width);
     let size = short_side(from, side);
     let mut out = cx.workspace.tensor(size.0, size.1, 3, 1);
-    let mut room = cx.workspace.take(antialias_room(from, size));
+    let mut room = cx.workspace.take::<f32>(antialias_room(from, size));
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: 3 };
     let target = Target { size, normalise: Normalise::new(MEAN, STD), out: (out.data_mut(), at) };
     antialias::<Best>(image, target, bytemuck::cast_slice_mut(&mut room));

@@ -1,24 +1,24 @@
 //! Activations: NHWC tensors with a halo, and the workspace that lends their memory. No arithmetic here.
 //!
-//! A halo of `p` pixels of zeros round a picture lets a convolution with padding `p` read every tap at a fixed offset
+//! A halo of `p` pixels of zeros (zero points, for bytes) round a picture lets a convolution with padding `p` read every tap at a fixed offset
 //! from its pixel: no border cases in a kernel and no im2col. The layer that writes a tensor writes the halo too.
 
-/// An f32 activation, one picture, [h, w, c] in memory as [h + 2 halo, w + 2 halo, c].
+/// An activation, one picture, [h, w, c] in memory as [h + 2 halo, w + 2 halo, c]; f32, or u8 where it is quantised.
 #[derive(Debug, Default)]
-pub struct Tensor {
-    data: Vec<f32>,
+pub struct Tensor<T = f32> {
+    data: Vec<T>,
     /// Rows.
     pub h: usize,
     /// Columns.
     pub w: usize,
     /// Channels, the fastest dimension.
     pub c: usize,
-    /// Pixels of zeros on each side.
+    /// Pixels of zeros, or zero points, on each side.
     pub halo: usize,
 }
 
-impl Tensor {
-    /// Floats from one row of pixels to the next.
+impl<T: Copy> Tensor<T> {
+    /// Elements from one row of pixels to the next.
     pub fn row_pitch(&self) -> usize {
         (self.w + 2 * self.halo) * self.c
     }
@@ -28,84 +28,119 @@ impl Tensor {
         self.halo * (self.row_pitch() + self.c)
     }
 
-    /// All floats, the halo included.
-    pub fn data(&self) -> &[f32] {
+    /// All elements, the halo included.
+    pub fn data(&self) -> &[T] {
         &self.data
     }
 
-    /// All floats, the halo included.
-    pub fn data_mut(&mut self) -> &mut [f32] {
+    /// All elements, the halo included.
+    pub fn data_mut(&mut self) -> &mut [T] {
         &mut self.data
     }
 
     /// The channels of the pixels of row `y`, [w, c].
-    pub fn row(&self, y: usize) -> &[f32] {
+    pub fn row(&self, y: usize) -> &[T] {
         let start = self.origin() + y * self.row_pitch();
         &self.data[start..start + self.w * self.c]
     }
 
     /// The channels of the pixels of row `y`, [w, c].
-    pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+    pub fn row_mut(&mut self, y: usize) -> &mut [T] {
         let start = self.origin() + y * self.row_pitch();
         let len = self.w * self.c;
         &mut self.data[start..start + len]
     }
 
     /// The picture without its halo, [h, w, c], copied.
-    pub fn to_vec(&self) -> Vec<f32> {
+    pub fn to_vec(&self) -> Vec<T> {
         (0..self.h).flat_map(|y| self.row(y)).copied().collect()
     }
 
-    fn clear_halo(&mut self) {
+    /// Calls `fill` with each run of halo pixels.
+    fn fill_halo(&mut self, fill: impl Fn(&mut [T])) {
         let (pitch, edge) = (self.row_pitch(), self.halo * self.c);
         if edge == 0 {
             return;
         }
         let len = self.data.len();
-        self.data[..self.halo * pitch].fill(0.0);
-        self.data[len - self.halo * pitch..].fill(0.0);
+        fill(&mut self.data[..self.halo * pitch]);
+        fill(&mut self.data[len - self.halo * pitch..]);
         for y in 0..self.h {
             let row = &mut self.data[(y + self.halo) * pitch..][..pitch];
-            row[..edge].fill(0.0);
-            row[pitch - edge..].fill(0.0);
+            fill(&mut row[..edge]);
+            fill(&mut row[pitch - edge..]);
         }
     }
 }
 
+/// What a [`Workspace`] lends buffers of.
+pub trait Element: Copy + Default {
+    /// The workspace's free buffers of this type.
+    #[doc(hidden)]
+    fn free(workspace: &mut Workspace) -> &mut Vec<Vec<Self>>;
+}
+
+macro_rules! element {
+    ($type:ty, $free:ident) => {
+        impl Element for $type {
+            fn free(workspace: &mut Workspace) -> &mut Vec<Vec<$type>> {
+                &mut workspace.$free
+            }
+        }
+    };
+}
+element!(f32, floats);
+element!(u8, bytes);
+element!(u32, sums);
+
 /// Lends buffers and takes them back, so that a run after the first allocates nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    free: Vec<Vec<f32>>,
+    floats: Vec<Vec<f32>>,
+    bytes: Vec<Vec<u8>>,
+    sums: Vec<Vec<u32>>,
 }
 
 impl Workspace {
     /// A tensor of shape [h, w, c]: its halo is zero, its inside is whatever an earlier use left.
     pub fn tensor(&mut self, h: usize, w: usize, c: usize, halo: usize) -> Tensor {
-        let data = self.take((h + 2 * halo) * (w + 2 * halo) * c);
-        let mut tensor = Tensor { data, h, w, c, halo };
-        tensor.clear_halo();
+        let mut tensor = self.unfilled(h, w, c, halo);
+        tensor.fill_halo(|run| run.fill(0.0));
         tensor
     }
 
-    /// A buffer of `len` floats with arbitrary contents: the smallest free one that fits, else a new one.
-    pub fn take(&mut self, len: usize) -> Vec<f32> {
-        let fits = (0..self.free.len()).filter(|&i| self.free[i].capacity() >= len);
-        let best = fits.min_by_key(|&i| self.free[i].capacity());
+    /// A quantised tensor of shape [h, w, c]: its halo is the zero points [c], its inside is whatever an earlier use left.
+    pub fn tensor_u8(&mut self, h: usize, w: usize, halo: usize, zero_point: &[u8]) -> Tensor<u8> {
+        let mut tensor = self.unfilled(h, w, zero_point.len(), halo);
+        tensor.fill_halo(|run| run.chunks_exact_mut(zero_point.len()).for_each(|p| p.copy_from_slice(zero_point)));
+        tensor
+    }
+
+    fn unfilled<T: Element>(&mut self, h: usize, w: usize, c: usize, halo: usize) -> Tensor<T> {
+        let data = self.take((h + 2 * halo) * (w + 2 * halo) * c);
+        Tensor { data, h, w, c, halo }
+    }
+
+    /// A buffer of `len` elements with arbitrary contents: the smallest free one that fits, else a new one.
+    pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
+        let free = T::free(self);
+        let fits = (0..free.len()).filter(|&i| free[i].capacity() >= len);
+        let best = fits.min_by_key(|&i| free[i].capacity());
         let mut buffer = match best {
-            Some(i) => self.free.swap_remove(i),
+            Some(i) => free.swap_remove(i),
             None => Vec::with_capacity(len),
         };
-        buffer.resize(len, 0.0);
+        buffer.resize(len, T::default());
         buffer
     }
 
     /// Takes a buffer back.
-    pub fn give(&mut self, buffer: Vec<f32>) {
-        self.free.push(buffer);
+    pub fn give<T: Element>(&mut self, buffer: Vec<T>) {
+        T::free(self).push(buffer);
     }
 
     /// Takes a tensor's memory back.
-    pub fn give_tensor(&mut self, tensor: Tensor) {
+    pub fn give_tensor<T: Element>(&mut self, tensor: Tensor<T>) {
         self.give(tensor.data);
     }
 }

@@ -4,6 +4,11 @@
 //! |---|---|---|
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
+//! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
+//! | [`depthwise_i8`] | u8 to u8 or f32 | 4 pixels of a row x 8 channels |
+//! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
+//! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
+//! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
@@ -14,8 +19,15 @@
 
 pub mod activation;
 pub mod conv_f32;
+pub mod conv_i8;
 pub mod depthwise_f32;
+pub mod depthwise_i8;
+pub mod elementwise_i8;
+pub mod epilogue_i8;
+pub mod gemv_f32;
+pub mod pack_i8;
 pub mod pool_f32;
+pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
 pub mod weighted_sum_f32;
@@ -48,8 +60,19 @@ impl Pixels {
 
 /// A slice's pointer that tasks of one parallel call share; each writes elements of its own.
 #[derive(Clone, Copy)]
-struct Shared(*mut f32);
+struct Shared<T = f32>(*mut T);
 // SAFETY: the kernels that make one give every task a disjoint set of elements.
-unsafe impl Send for Shared {}
+unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The element `i`. A method, so that closures capture the whole, which is `Sync`, and not its pointer, which is not.
+    ///
+    /// # Safety
+    /// `i` must be within the slice.
+    unsafe fn at(&self, i: usize) -> *mut T {
+        // SAFETY: the caller's.
+        unsafe { self.0.add(i) }
+    }
+}

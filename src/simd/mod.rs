@@ -5,10 +5,12 @@
 //! inside one: [`Best`] is the widest vocabulary that this build was compiled for. The relaxed build has all three, so that
 //! one test binary compares them.
 
+mod byte_dot;
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 
+pub use byte_dot::{ByteDot, DotKind, NoByteDot};
 pub use scalar::Scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 pub use simd128::Relaxed;
@@ -25,10 +27,19 @@ pub type Best = Simd128;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub type Best = Scalar;
 
-/// Four f32 lanes. Every method is one instruction where the instruction set has it.
+/// Four lanes of f32 or i32, eight of i16, sixteen bytes. Every method is one instruction, or two, where the instruction
+/// set has it.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// Four f32 lanes in a register.
     type F32: Copy;
+    /// Four i32 lanes.
+    type I32: Copy;
+    /// Eight i16 lanes.
+    type I16: Copy;
+    /// Sixteen bytes; who uses them says whether they have a sign.
+    type Bytes: Copy;
+    /// The instruction set's dot of bytes.
+    type Dot: ByteDot<Self>;
     /// As `info()` names it.
     const NAME: &'static str;
     /// Rows of the GEMM tile: what the registers hold beside two vectors of B and one splat of A.
@@ -68,4 +79,71 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn min(a: Self::F32, b: Self::F32) -> Self::F32;
     /// The larger, lane by lane; neither is NaN.
     fn max(a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// Four lanes of `value`.
+    fn splat_i32(value: i32) -> Self::I32;
+    /// Four consecutive integers.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of four integers; no alignment is asked.
+    unsafe fn load_i32(p: *const i32) -> Self::I32;
+    /// Writes four consecutive integers.
+    ///
+    /// # Safety
+    /// `p` must be valid for writes of four integers; no alignment is asked.
+    unsafe fn store_i32(p: *mut i32, v: Self::I32);
+    /// a - b, wrapping.
+    fn sub_i32(a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The nearest floats.
+    fn to_f32(v: Self::I32) -> Self::F32;
+    /// The floats' bits.
+    fn bits(v: Self::F32) -> Self::I32;
+
+    /// Eight consecutive i16.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of eight i16; no alignment is asked.
+    unsafe fn load_i16(p: *const i16) -> Self::I16;
+    /// Writes eight consecutive i16 as they lie in memory.
+    ///
+    /// # Safety
+    /// `p` must be valid for writes of sixteen bytes; no alignment is asked.
+    unsafe fn store_i16(p: *mut u8, v: Self::I16);
+    /// Two consecutive i16 in all four pairs of lanes.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of four bytes; no alignment is asked.
+    unsafe fn load_pair_splat(p: *const u8) -> Self::I16;
+    /// Eight consecutive u8, widened.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of eight bytes.
+    unsafe fn load_u8x8(p: *const u8) -> Self::I16;
+    /// Eight consecutive i8, widened.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of eight bytes.
+    unsafe fn load_i8x8(p: *const u8) -> Self::I16;
+    /// The lower and the upper four lanes, widened.
+    fn widen(v: Self::I16) -> [Self::I32; 2];
+    /// a0 b0 a1 b1 a2 b2 a3 b3, and the same of the upper four.
+    fn interleave(a: Self::I16, b: Self::I16) -> [Self::I16; 2];
+    /// acc + the dots of pairs of lanes: acc[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1].
+    fn dot_add(a: Self::I16, b: Self::I16, acc: Self::I32) -> Self::I32;
+    /// Writes eight integers as bytes, each clamped to 0..=255.
+    ///
+    /// # Safety
+    /// `p` must be valid for writes of eight bytes.
+    unsafe fn store_u8x8(p: *mut u8, v: [Self::I32; 2]);
+
+    /// Sixteen consecutive bytes.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of sixteen bytes.
+    unsafe fn load_bytes(p: *const u8) -> Self::Bytes;
+    /// Four consecutive bytes, four times.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of four bytes.
+    unsafe fn load_bytes_splat(p: *const u8) -> Self::Bytes;
 }

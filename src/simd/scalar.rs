@@ -1,6 +1,6 @@
 //! Plain Rust for any target: native tests, and the meaning of each word.
 
-use super::Simd;
+use super::{NoByteDot, Simd};
 
 /// Four floats in an array.
 #[derive(Clone, Copy)]
@@ -13,6 +13,10 @@ fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {
 
 impl Simd for Scalar {
     type F32 = [f32; 4];
+    type I32 = [i32; 4];
+    type I16 = [i16; 8];
+    type Bytes = [u8; 16];
+    type Dot = NoByteDot;
     const NAME: &'static str = "scalar";
     const GEMM_ROWS: usize = 4;
 
@@ -63,5 +67,88 @@ impl Simd for Scalar {
     #[inline(always)]
     fn max(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         zip(a, b, |a, b| if a < b { b } else { a })
+    }
+
+    #[inline(always)]
+    fn splat_i32(value: i32) -> [i32; 4] {
+        [value; 4]
+    }
+    #[inline(always)]
+    unsafe fn load_i32(p: *const i32) -> [i32; 4] {
+        // SAFETY: the caller's: four integers can be read.
+        unsafe { p.cast::<[i32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_i32(p: *mut i32, v: [i32; 4]) {
+        // SAFETY: the caller's: four integers can be written.
+        unsafe { p.cast::<[i32; 4]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn sub_i32(a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| a[i].wrapping_sub(b[i]))
+    }
+    #[inline(always)]
+    fn to_f32(v: [i32; 4]) -> [f32; 4] {
+        v.map(|v| v as f32)
+    }
+    #[inline(always)]
+    fn bits(v: [f32; 4]) -> [i32; 4] {
+        v.map(|v| v.to_bits() as i32)
+    }
+    #[inline(always)]
+    unsafe fn load_i16(p: *const i16) -> [i16; 8] {
+        // SAFETY: the caller's: eight i16 can be read.
+        unsafe { p.cast::<[i16; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(p: *mut u8, v: [i16; 8]) {
+        // SAFETY: the caller's: sixteen bytes can be written.
+        unsafe { p.cast::<[i16; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_pair_splat(p: *const u8) -> [i16; 8] {
+        // SAFETY: the caller's: four bytes can be read.
+        let [a, b] = unsafe { p.cast::<[i16; 2]>().read_unaligned() };
+        [a, b, a, b, a, b, a, b]
+    }
+    #[inline(always)]
+    unsafe fn load_u8x8(p: *const u8) -> [i16; 8] {
+        // SAFETY: the caller's: eight bytes can be read.
+        unsafe { p.cast::<[u8; 8]>().read() }.map(i16::from)
+    }
+    #[inline(always)]
+    unsafe fn load_i8x8(p: *const u8) -> [i16; 8] {
+        // SAFETY: the caller's: eight bytes can be read.
+        unsafe { p.cast::<[i8; 8]>().read() }.map(i16::from)
+    }
+    #[inline(always)]
+    fn widen(v: [i16; 8]) -> [[i32; 4]; 2] {
+        [0, 4].map(|half| std::array::from_fn(|i| i32::from(v[half + i])))
+    }
+    #[inline(always)]
+    fn interleave(a: [i16; 8], b: [i16; 8]) -> [[i16; 8]; 2] {
+        [0, 4].map(|half| std::array::from_fn(|i| if i % 2 == 0 { a[half + i / 2] } else { b[half + i / 2] }))
+    }
+    #[inline(always)]
+    fn dot_add(a: [i16; 8], b: [i16; 8], acc: [i32; 4]) -> [i32; 4] {
+        let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
+        std::array::from_fn(|i| acc[i] + product(2 * i) + product(2 * i + 1))
+    }
+    #[inline(always)]
+    unsafe fn store_u8x8(p: *mut u8, v: [[i32; 4]; 2]) {
+        let bytes: [u8; 8] = std::array::from_fn(|i| v[i / 4][i % 4].clamp(0, 255) as u8);
+        // SAFETY: the caller's: eight bytes can be written.
+        unsafe { p.cast::<[u8; 8]>().write(bytes) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> [u8; 16] {
+        // SAFETY: the caller's: sixteen bytes can be read.
+        unsafe { p.cast::<[u8; 16]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_splat(p: *const u8) -> [u8; 16] {
+        // SAFETY: the caller's: four bytes can be read.
+        let four = unsafe { p.cast::<[u8; 4]>().read() };
+        std::array::from_fn(|i| four[i % 4])
     }
 }

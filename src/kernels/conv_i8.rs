@@ -1,0 +1,348 @@
+//! Dense convolution and linear layers in int8, as one GEMM over taps like [`super::conv_f32`]:
+//! acc[m, n] = sum over taps t and k of wq[n, t, k] * (q[pixel(m) + taps[t] + k] - zp); [`Epilogue`] makes the output of it.
+//!
+//! ```text
+//! for block of up to 40 pixels, and group of 16 panels              (a task)
+//!     for chunk of up to 256 steps of k
+//!         a = the pixels' taps, one after the other, in the form that the dot takes
+//!         for panel of 8 columns, for tile of 5 pixels: acc = start or acc; for step: acc += a[., step] . b[step, .]
+//!     the epilogue of the block
+//! ```
+//! A step is four bytes of a packed row, either way: two activations widened to i16 with two weights a column
+//! (`i32x4.dot_i16x8_s`, exact on every CPU), or four bytes with four weights a column (the relaxed dot, where it is exact).
+//! Widening once a block costs 1 % to 3 % of its multiplications; sums wait in i32 on the stack between chunks.
+
+use super::Pixels;
+use super::epilogue_i8::{Output, Values, ValuesMut, finish, holds};
+use super::pack_i8::{HEADER, NR, PackedB};
+use crate::parallel;
+use crate::quant::Epilogue;
+use crate::simd::{ByteDot, DotKind, Simd};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+/// Pixels of a tile: ten accumulators, two vectors of b, one splat of a and the product are 14 of V8's 15 registers.
+const MR: usize = 5;
+const BLOCK_ROWS: usize = 8 * MR;
+const GROUP_PANELS: usize = 16;
+const CHUNK_STEPS: usize = 256;
+
+/// What to compute; see the file's page.
+pub struct Conv<'a> {
+    /// Output rows and columns.
+    pub size: (usize, usize),
+    /// The input, and where the first tap of output pixel (y, x) lies.
+    pub a: (&'a [u8], Pixels),
+    /// Offsets of the taps.
+    pub taps: &'a [usize],
+    /// Bytes of a tap.
+    pub segment: usize,
+    /// The weights, packed for the dot that is to run.
+    pub b: &'a PackedB,
+    /// From sums to outputs.
+    pub epilogue: &'a Epilogue,
+    /// Added after the activation.
+    pub residual: Option<(Values<'a>, Pixels)>,
+    /// The output: bytes with the epilogue's parameters, or floats.
+    pub c: (ValuesMut<'a>, Pixels),
+}
+
+/// How a step multiplies: the form of a packed row of a, and one row against eight columns.
+trait Step<S: Simd> {
+    /// Values of k in a step.
+    const K: usize;
+    /// A vector of a or b.
+    type V: Copy;
+    /// Writes `len` activations as a packed row has them: 4 / K bytes each.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `len` bytes, `to` for writes of `len` * 4 / K.
+    unsafe fn pack(from: *const u8, to: *mut u8, len: usize);
+    /// A step of a row, in all columns.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of four bytes.
+    unsafe fn load_a(p: *const u8) -> Self::V;
+    /// A step of eight columns.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of 8 * K bytes.
+    unsafe fn load_b(p: *const u8) -> [Self::V; 2];
+    /// acc + the dots of w and a.
+    fn dot_add(w: Self::V, a: Self::V, acc: S::I32) -> S::I32;
+}
+
+/// Two activations a step, as i16.
+struct Pairs;
+
+impl<S: Simd> Step<S> for Pairs {
+    const K: usize = 2;
+    type V = S::I16;
+
+    #[inline(always)]
+    unsafe fn pack(from: *const u8, to: *mut u8, len: usize) {
+        let vectors = len / 8 * 8;
+        // SAFETY: the caller's: `len` bytes are read and 2 `len` written.
+        unsafe {
+            for i in (0..vectors).step_by(8) {
+                S::store_i16(to.add(2 * i), S::load_u8x8(from.add(i)));
+            }
+            for i in vectors..len {
+                to.add(2 * i).cast::<i16>().write_unaligned(i16::from(*from.add(i)));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_a(p: *const u8) -> S::I16 {
+        // SAFETY: the caller's.
+        unsafe { S::load_pair_splat(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_b(p: *const u8) -> [S::I16; 2] {
+        // SAFETY: the caller's.
+        unsafe { [S::load_i8x8(p), S::load_i8x8(p.add(8))] }
+    }
+    #[inline(always)]
+    fn dot_add(w: S::I16, a: S::I16, acc: S::I32) -> S::I32 {
+        S::dot_add(w, a, acc)
+    }
+}
+
+/// Four activations a step, as they are or, with `FLIP`, less 128: the flipped top bit makes them signed.
+struct Quads<D, const FLIP: bool>(PhantomData<D>);
+
+impl<S: Simd, D: ByteDot<S>, const FLIP: bool> Step<S> for Quads<D, FLIP> {
+    const K: usize = 4;
+    type V = S::Bytes;
+
+    #[inline(always)]
+    unsafe fn pack(from: *const u8, to: *mut u8, len: usize) {
+        let flip = if FLIP { 0x80 } else { 0 };
+        for i in 0..len {
+            // SAFETY: the caller's: `len` bytes are read and written.
+            unsafe { *to.add(i) = *from.add(i) ^ flip };
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_a(p: *const u8) -> S::Bytes {
+        // SAFETY: the caller's.
+        unsafe { S::load_bytes_splat(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_b(p: *const u8) -> [S::Bytes; 2] {
+        // SAFETY: the caller's.
+        unsafe { [S::load_bytes(p), S::load_bytes(p.add(16))] }
+    }
+    #[inline(always)]
+    fn dot_add(w: S::Bytes, a: S::Bytes, acc: S::I32) -> S::I32 {
+        D::dot_add(w, a, acc)
+    }
+}
+
+/// A task's packed rows and sums. Not cleared: clearing would take as long as a small layer's multiplications.
+struct Scratch {
+    a: [MaybeUninit<u8>; BLOCK_ROWS * CHUNK_STEPS * 4],
+    acc: [MaybeUninit<i32>; BLOCK_ROWS * GROUP_PANELS * NR],
+}
+
+struct Job<'a> {
+    conv: &'a Conv<'a>,
+    c: Output,
+}
+
+/// A task's share, and the chunk that it is at.
+#[derive(Clone, Copy)]
+struct Block {
+    first: usize,
+    rows: usize,
+    first_panel: usize,
+    panels: usize,
+    first_step: usize,
+    steps: usize,
+}
+
+/// Runs `conv` with the words of `S` and its own dot of bytes.
+///
+/// # Panics
+/// When a slice is too short for the pixels that it is said to hold.
+pub fn conv_i8<S: Simd>(conv: Conv) {
+    conv_i8_with::<S, S::Dot>(conv);
+}
+
+/// [`conv_i8`] with another dot of bytes, which must be what the weights are packed for.
+///
+/// # Panics
+/// As for [`conv_i8`].
+pub fn conv_i8_with<S: Simd, D: ByteDot<S>>(conv: Conv) {
+    match conv.b.kind {
+        DotKind::I16 => run::<S, Pairs>(conv),
+        DotKind::I8Unsigned => run::<S, Quads<D, false>>(conv),
+        DotKind::I8Signed => run::<S, Quads<D, true>>(conv),
+    }
+}
+
+fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
+    let (h, w) = conv.size;
+    let (m, n, k) = (h * w, conv.b.n, conv.b.k);
+    if m == 0 {
+        return;
+    }
+    let last = conv.taps.iter().max().map_or(0, |t| t + conv.segment);
+    assert_eq!(conv.taps.len() * conv.segment, k, "the taps are the weights' k");
+    assert!(conv.a.1.end(h, w, last) <= conv.a.0.len(), "a is too short");
+    assert!(holds(conv.c.0.len(), conv.c.1, conv.size, n), "c is too short");
+    assert!(conv.residual.is_none_or(|(r, at)| holds(r.len(), at, conv.size, n)), "residual is too short");
+    assert!(conv.epilogue.bias.len() == n.next_multiple_of(NR), "an epilogue of n channels");
+
+    let c = conv.c.0.shared();
+    let job = Job { conv: &conv, c };
+    let panels = n.div_ceil(NR);
+    let groups = panels.div_ceil(GROUP_PANELS);
+    // Blocks of equal size: a short last block would have short tiles.
+    let blocks = m.div_ceil(BLOCK_ROWS);
+    parallel::for_each(blocks * groups, |task| {
+        let (block, first_panel) = (task / groups, task % groups * GROUP_PANELS);
+        let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
+        let panels = GROUP_PANELS.min(panels - first_panel);
+        let mut share = Block { first, rows: end - first, first_panel, panels, first_step: 0, steps: 0 };
+        let mut scratch = MaybeUninit::<Scratch>::uninit();
+        for first_step in (0..k.div_ceil(P::K)).step_by(CHUNK_STEPS) {
+            (share.first_step, share.steps) = (first_step, CHUNK_STEPS.min(k.div_ceil(P::K) - first_step));
+            // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch.
+            unsafe {
+                job.pack::<S, P>(&share, scratch.as_mut_ptr());
+                (0..panels).for_each(|panel| job.panel::<S, P>(&share, panel, scratch.as_mut_ptr()));
+            }
+        }
+        // SAFETY: as above; tasks differ in pixels or in panels, and all sums are written.
+        unsafe { job.finish::<S>(&share, scratch.as_ptr()) };
+    });
+}
+
+impl Job<'_> {
+    /// Row and column of pixel `i`.
+    fn pixel(&self, i: usize) -> (usize, usize) {
+        (i / self.conv.size.1, i % self.conv.size.1)
+    }
+
+    /// Packs the chunk's steps of the block's pixels, and zeros up to a whole step.
+    ///
+    /// # Safety
+    /// The pixels and their taps must be within a.
+    #[inline(never)]
+    unsafe fn pack<S: Simd, P: Step<S>>(&self, block: &Block, scratch: *mut Scratch) {
+        let (conv, width, pitch) = (self.conv, 4 / P::K, 4 * block.steps);
+        let (low, high) = (block.first_step * P::K, conv.b.k.min((block.first_step + block.steps) * P::K));
+        for row in 0..block.rows {
+            let (y, x) = self.pixel(block.first + row);
+            // SAFETY: the caller's; a row has room for `pitch` bytes, and the chunk's part of the taps is at most that.
+            unsafe {
+                let a = conv.a.0.as_ptr().add(conv.a.1.at(y, x));
+                let to = (&raw mut (*scratch).a).cast::<u8>().add(row * pitch);
+                for (t, tap) in conv.taps.iter().enumerate() {
+                    let (start, end) = (low.max(t * conv.segment), high.min((t + 1) * conv.segment));
+                    if start < end {
+                        let from = a.add(tap + start - t * conv.segment);
+                        P::pack(from, to.add((start - low) * width), end - start);
+                    }
+                }
+                let packed = (high - low) * width;
+                to.add(packed).write_bytes(0, pitch - packed);
+            }
+        }
+    }
+
+    /// One panel of the block, in tiles of 5 pixels and near the end 4, so that no short tile is left. Never inlined, so
+    /// that V8, which does not replace a running loop, soon calls its fast form.
+    ///
+    /// # Safety
+    /// The scratch must hold the packed chunk and, from the second chunk on, the sums.
+    #[inline(never)]
+    unsafe fn panel<S: Simd, P: Step<S>>(&self, block: &Block, panel: usize, scratch: *mut Scratch) {
+        let (data, len) = self.conv.b.panels();
+        let pitch = block.panels * NR;
+        let tiles = block.rows.div_ceil(MR);
+        let (even, larger) = (block.rows / tiles, block.rows % tiles);
+        let mut row = 0;
+        for i in 0..tiles {
+            let rows = even + usize::from(i < larger);
+            // SAFETY: the caller's; the panel is within the weights, the rows within the scratch.
+            unsafe {
+                let a = (&raw const (*scratch).a).cast::<u8>().add(row * 4 * block.steps);
+                let acc = (&raw mut (*scratch).acc).cast::<i32>().add(row * pitch + panel * NR);
+                let b = data.as_ptr().add((block.first_panel + panel) * len);
+                let from = if block.first_step == 0 { (b.cast(), 0) } else { (acc.cast_const(), pitch) };
+                let b = b.add(HEADER + block.first_step * NR * P::K);
+                match rows {
+                    5 => tile::<S, P, 5>(a, b, block.steps, from, (acc, pitch)),
+                    4 => tile::<S, P, 4>(a, b, block.steps, from, (acc, pitch)),
+                    3 => tile::<S, P, 3>(a, b, block.steps, from, (acc, pitch)),
+                    2 => tile::<S, P, 2>(a, b, block.steps, from, (acc, pitch)),
+                    _ => tile::<S, P, 1>(a, b, block.steps, from, (acc, pitch)),
+                }
+            }
+            row += rows;
+        }
+    }
+
+    /// The block's outputs.
+    ///
+    /// # Safety
+    /// The scratch must hold the block's sums, and no other task may write its pixels and columns.
+    #[inline(never)]
+    unsafe fn finish<S: Simd>(&self, block: &Block, scratch: *const Scratch) {
+        let (conv, o) = (self.conv, block.first_panel * NR);
+        let count = (block.panels * NR).min(conv.b.n - o);
+        for row in 0..block.rows {
+            let (y, x) = self.pixel(block.first + row);
+            let residual = conv.residual.map(|(r, at)| (r, at.at(y, x) + o));
+            // SAFETY: the caller's.
+            unsafe {
+                let acc = (&raw const (*scratch).acc).cast::<i32>().add(row * block.panels * NR);
+                for j in (0..count).step_by(NR) {
+                    let sums = [S::load_i32(acc.add(j)), S::load_i32(acc.add(j + 4))];
+                    let columns = (o + j, NR.min(count - j));
+                    let residual = residual.map(|(r, at)| (r, at + j));
+                    finish::<S>(conv.epilogue, sums, columns, residual, (self.c, conv.c.1.at(y, x) + o + j));
+                }
+            }
+        }
+    }
+}
+
+/// R rows of a panel over `steps` steps, from and to sums at a pointer and a pitch.
+///
+/// # Safety
+/// `a` must hold R rows of `steps` steps, `b` as many steps, `from` and `to` R rows of eight sums.
+#[inline(always)]
+unsafe fn tile<S: Simd, P: Step<S>, const R: usize>(
+    a: *const u8,
+    mut b: *const u8,
+    steps: usize,
+    from: (*const i32, usize),
+    to: (*mut i32, usize),
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut acc: [[S::I32; 2]; R] = std::array::from_fn(|i| {
+            let p = from.0.add(i * from.1);
+            [S::load_i32(p), S::load_i32(p.add(4))]
+        });
+        let mut a: [*const u8; R] = std::array::from_fn(|i| a.add(i * 4 * steps));
+        for _ in 0..steps {
+            let [b0, b1] = P::load_b(b);
+            for i in 0..R {
+                let s = P::load_a(a[i]);
+                acc[i][0] = P::dot_add(b0, s, acc[i][0]);
+                acc[i][1] = P::dot_add(b1, s, acc[i][1]);
+                a[i] = a[i].add(4);
+            }
+            b = b.add(NR * P::K);
+        }
+        for (i, row) in acc.into_iter().enumerate() {
+            let p = to.0.add(i * to.1);
+            S::store_i32(p, row[0]);
+            S::store_i32(p.add(4), row[1]);
+        }
+    }
+}

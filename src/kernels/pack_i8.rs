@@ -1,0 +1,98 @@
+//! int8 weights as the kernels read them, packed at load for the way this engine multiplies.
+//!
+//! Every sum starts at an integer, exact in i32: -sum(w * zp), which takes the zero points off the activations, and
+//! + 128 * sum(w) where the activations go into a signed dot less 128.
+
+use crate::quant::QWeights;
+use crate::simd::DotKind;
+
+/// Columns of a panel.
+pub const NR: usize = 8;
+
+/// Bytes of a panel before its steps: a start for each column.
+pub(super) const HEADER: usize = 4 * NR;
+
+/// The longest sum that cannot leave i32, partial sums and start included: 16384 * 127 * (255 + 255 + 128) < 2^31.
+const MAX_K: usize = 16_384;
+
+impl DotKind {
+    /// Values of k that a step of the GEMM takes from each row and column.
+    pub fn step(self) -> usize {
+        if self == DotKind::I16 { 2 } else { 4 }
+    }
+}
+
+/// Dense weights in panels of [`NR`] columns: the starts as i32, then for each step of k [`NR`] columns of
+/// [`DotKind::step`] bytes; what is past n or k is zero.
+#[derive(Debug)]
+pub struct PackedB {
+    data: Vec<u8>,
+    /// Output channels.
+    pub n: usize,
+    /// Length of the sum.
+    pub k: usize,
+    /// Which dot it is packed for.
+    pub kind: DotKind,
+}
+
+impl PackedB {
+    /// Packs `weights` [n, taps, c] for an input with the zero points `zero_point` [c].
+    pub fn new(kind: DotKind, weights: &QWeights, zero_point: &[u8]) -> PackedB {
+        let n = weights.scale().len();
+        let k = weights.weight().len() / n;
+        assert_eq!(n * k, weights.weight().len(), "weights are [n, k]");
+        assert!(k.is_multiple_of(zero_point.len()), "a zero point an input channel");
+        assert!(k <= MAX_K, "a sum of at most {MAX_K} products");
+        let step = kind.step();
+        let panel_len = HEADER + k.div_ceil(step) * step * NR;
+        let mut data = vec![0; n.div_ceil(NR) * panel_len];
+        for (o, row) in weights.weight().chunks_exact(k).enumerate() {
+            let (panel, column) = (&mut data[o / NR * panel_len..][..panel_len], o % NR);
+            panel[4 * column..][..4].copy_from_slice(&start(kind, row, zero_point).to_ne_bytes());
+            for (i, &w) in row.iter().enumerate() {
+                panel[HEADER + i / step * step * NR + column * step + i % step] = w as u8;
+            }
+        }
+        PackedB { data, n, k, kind }
+    }
+
+    /// The panels, and the bytes of one.
+    pub(super) fn panels(&self) -> (&[u8], usize) {
+        (&self.data, self.data.len() / self.n.div_ceil(NR))
+    }
+}
+
+fn start(kind: DotKind, row: &[i8], zero_point: &[u8]) -> i32 {
+    let sum = |f: &dyn Fn(i32) -> i32| -> i32 {
+        row.iter().zip(zero_point.iter().cycle()).map(|(w, zp)| i32::from(*w) * f(i32::from(*zp))).sum()
+    };
+    sum(&|zp| if kind == DotKind::I8Signed { 128 - zp } else { -zp })
+}
+
+/// Depthwise weights: the starts [c] apart, and i16 pairs of kernel rows, [c / 8][row pair][column][8 channels][2]; an odd
+/// kernel's last row is paired with zeros.
+#[derive(Debug)]
+pub struct PackedDepthwise {
+    pub(super) start: Vec<i32>,
+    pub(super) taps: Vec<i16>,
+    /// 3 or 5.
+    pub kernel: usize,
+}
+
+impl PackedDepthwise {
+    /// Packs `weights` [kernel, kernel, c] for an input with the zero points `zero_point` [c], a multiple of eight.
+    pub fn new(weights: &QWeights, kernel: usize, zero_point: &[u8]) -> PackedDepthwise {
+        let c = zero_point.len();
+        assert!(c.is_multiple_of(8), "channels come in eights");
+        assert_eq!(weights.weight().len(), kernel * kernel * c, "weights are [kernel, kernel, c]");
+        let mut start = vec![0; c];
+        let pairs = kernel.div_ceil(2);
+        let mut taps = vec![0; c * pairs * kernel * 2];
+        for (i, &w) in weights.weight().iter().enumerate() {
+            let (ch, kx, ky) = (i % c, i / c % kernel, i / c / kernel);
+            start[ch] -= i32::from(w) * i32::from(zero_point[ch]);
+            taps[(((ch / 8 * pairs + ky / 2) * kernel + kx) * 8 + ch % 8) * 2 + ky % 2] = i16::from(w);
+        }
+        PackedDepthwise { start, taps, kernel }
+    }
+}

@@ -1,0 +1,22 @@
+//! Global average pool of bytes, exact until its one division: mean[c] = (sum of q - pixels * zp[c]) * (s[c] / pixels).
+
+use crate::quant::QParams;
+
+/// `sums` [c] = the sums of the pixels of `row`, each `pitch` bytes from the last.
+pub fn sum_pixels(row: &[u8], pitch: usize, sums: &mut [u32]) {
+    sums.fill(0);
+    for pixel in row.chunks(pitch) {
+        sums.iter_mut().zip(pixel).for_each(|(sum, q)| *sum += u32::from(*q));
+    }
+}
+
+/// The mean of `pixels` pixels whose rows sum to `row_sums` [rows, c], into `out` [c].
+pub fn mean_pool_i8(row_sums: &[u32], pixels: usize, params: &QParams, out: &mut [f32]) {
+    let channels = out.len();
+    assert!(params.scale().len() == channels && row_sums.len().is_multiple_of(channels), "row sums are [rows, c]");
+    for (c, out) in out.iter_mut().enumerate() {
+        let sum: u32 = row_sums.iter().skip(c).step_by(channels).sum();
+        let above_zero = i64::from(sum) - pixels as i64 * i64::from(params.zero_point()[c]);
+        *out = above_zero as f32 * (params.scale()[c] / pixels as f32);
+    }
+}
