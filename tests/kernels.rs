@@ -183,6 +183,16 @@ fn depthwise_at_every_remainder_of_the_tile() {
     }
 }
 
+/// More channels than a block has, and a last block that is shorter.
+#[test]
+fn depthwise_over_blocks_of_channels() {
+    for (kernel, stride, dilation, c) in [(3, 1, 1, 72), (3, 2, 1, 100), (5, 1, 2, 36), (5, 2, 1, 960)] {
+        let padding = (kernel - 1) / 2 * dilation;
+        let s = Shape { h: 3, w: 21, c, n: 0, kernel, stride, padding, dilation };
+        run_depthwise::<Best>(s, Activation::Hardswish, 0);
+    }
+}
+
 #[test]
 fn weighted_sums_at_every_remainder() {
     let x = noise(20, 64);
