@@ -72,11 +72,20 @@ test('boxes are drawn where they are, the best last', () => {
     classId: 2,
     score,
   });
-  drawDetections({ ...drawn, measureText } as unknown as DrawContext, [at(3, 0.9), at(5, 0.8)]);
+  const surface = { canvas: { width: 200 }, getTransform: () => ({ a: 2 }) };
+  drawDetections({ ...drawn, ...surface, measureText } as unknown as DrawContext, [
+    at(3, 0.9),
+    at(5, 0.8),
+    at(90, 0.7),
+  ]);
   expect(drawn.strokeRect.mock.calls).toEqual([
+    [90, 50, 9, 8],
     [5, 50, 9, 8],
     [3, 50, 9, 8],
   ]);
-  expect(drawn.fillText.mock.calls.map(([text]) => text)).toEqual(['cat 0.80', 'cat 0.90']);
+  expect(drawn.fillText.mock.calls.map(([text]) => text)).toEqual(['cat 0.70', 'cat 0.80', 'cat 0.90']);
+  // 100 wide where it is drawn: the label of the box at 90 ends there.
+  const [x, , width] = drawn.fillRect.mock.calls[0] as number[];
+  expect((x ?? 0) + (width ?? 0)).toBe(100);
   expect(drawn.restore).toHaveBeenCalledOnce();
 });

@@ -92,11 +92,13 @@ function drawLabel(context: DrawContext, { box, label, classId, score }: Detecti
   const metrics = context.measureText(text);
   const padding = 2 * lineWidth;
   const height = metrics.actualBoundingBoxAscent + metrics.actualBoundingBoxDescent + 2 * padding;
-  const x = Math.max(0, box.x - lineWidth / 2);
+  const width = metrics.width + 2 * padding;
+  const right = context.canvas.width / context.getTransform().a;
+  const x = Math.max(0, Math.min(box.x - lineWidth / 2, right - width));
   // Above the box where there is room, else inside.
   const y = box.y >= height ? box.y - height : Math.max(0, box.y);
   context.fillStyle = classColor(classId);
-  context.fillRect(x, y, metrics.width + 2 * padding, height);
+  context.fillRect(x, y, width, height);
   context.fillStyle = textColor(classId);
   context.fillText(text, x + padding, y + padding + metrics.actualBoundingBoxAscent);
 }
