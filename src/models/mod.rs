@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod detection;
+pub mod infer;
 pub mod mobilenetv3;
 pub mod registry;
 pub mod segmentation;
