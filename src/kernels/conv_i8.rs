@@ -13,7 +13,7 @@
 //! Widening once a block costs 1 % to 3 % of its multiplications; sums wait in i32 on the stack between chunks.
 
 use super::Pixels;
-use super::epilogue_i8::{Output, Values, ValuesMut, finish, holds};
+use super::epilogue_i8::{Finish, Output, Values, ValuesMut, holds};
 use super::pack_i8::{HEADER, NR, PackedB};
 use crate::parallel;
 use crate::quant::Epilogue;
@@ -293,18 +293,14 @@ impl Job<'_> {
     unsafe fn finish<S: Simd>(&self, block: &Block, scratch: *const Scratch) {
         let (conv, o) = (self.conv, block.first_panel * NR);
         let count = (block.panels * NR).min(conv.b.n - o);
+        let (finisher, c, at) = (Finish::<S>::new(conv.epilogue), self.c, conv.c.1);
         for row in 0..block.rows {
             let (y, x) = self.pixel(block.first + row);
             let residual = conv.residual.map(|(r, at)| (r, at.at(y, x) + o));
             // SAFETY: the caller's.
             unsafe {
                 let acc = (&raw const (*scratch).acc).cast::<i32>().add(row * block.panels * NR);
-                for j in (0..count).step_by(NR) {
-                    let sums = [S::load_i32(acc.add(j)), S::load_i32(acc.add(j + 4))];
-                    let columns = (o + j, NR.min(count - j));
-                    let residual = residual.map(|(r, at)| (r, at + j));
-                    finish::<S>(conv.epilogue, sums, columns, residual, (self.c, conv.c.1.at(y, x) + o + j));
-                }
+                finisher.channels(acc, (o, count), residual, (c, at.at(y, x) + o));
             }
         }
     }

@@ -5,13 +5,19 @@
 //! kernel rows: the same column of both, interleaved, serves every output that sees it. Four output pixels of a row and
 //! eight channels are computed together; with dilation d the four lie d apart, so that they share columns too.
 
-use super::epilogue_i8::{Output, ValuesMut, finish, holds};
+use super::epilogue_i8::{Finish, Output, ValuesMut, holds};
 use super::pack_i8::PackedDepthwise;
 use super::pool_i8::sum_pixels;
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;
 use crate::simd::Simd;
+use std::mem::MaybeUninit;
+
+/// Channels whose sums wait on the stack for the epilogue.
+const BLOCK: usize = 256;
+/// Pixels of a run.
+const MAX_RUN: usize = 4;
 
 /// What to compute; the channel count is a multiple of 8.
 pub struct Depthwise<'a> {
@@ -99,6 +105,7 @@ impl Job<'_> {
     #[inline(never)]
     unsafe fn row<S: Simd, const K: usize, const STRIDE: usize>(&self, y: usize) {
         let (width, step) = (self.d.size.1, self.d.dilation);
+        let finish = Finish::<S>::new(self.d.epilogue);
         for phase in 0..step.min(width) {
             let mut x = phase;
             let left = |x: usize| (width - x).div_ceil(step);
@@ -107,9 +114,9 @@ impl Job<'_> {
                 x += step
                     * unsafe {
                         match left(x) {
-                            4.. => self.run::<S, K, STRIDE, 4>(y, x),
-                            2.. => self.run::<S, K, STRIDE, 2>(y, x),
-                            _ => self.run::<S, K, STRIDE, 1>(y, x),
+                            MAX_RUN.. => self.run::<S, K, STRIDE, MAX_RUN>(finish, y, x),
+                            2.. => self.run::<S, K, STRIDE, 2>(finish, y, x),
+                            _ => self.run::<S, K, STRIDE, 1>(finish, y, x),
                         }
                     };
             }
@@ -121,16 +128,50 @@ impl Job<'_> {
     /// # Safety
     /// As for [`Job::row`], for the pixels x, x + dilation, …
     #[inline(always)]
-    unsafe fn run<S: Simd, const K: usize, const STRIDE: usize, const T: usize>(&self, y: usize, x: usize) -> usize {
+    unsafe fn run<S: Simd, const K: usize, const STRIDE: usize, const T: usize>(
+        &self,
+        finish: Finish<S>,
+        y: usize,
+        x: usize,
+    ) -> usize {
+        let (d, c) = (self.d, self.c);
+        let step_c = d.c.1.pixel * d.dilation;
+        let at = d.c.1.at(y, x);
+        let mut sums = [MaybeUninit::<i32>::uninit(); MAX_RUN * BLOCK];
+        for first in (0..self.channels).step_by(BLOCK) {
+            let count = BLOCK.min(self.channels - first);
+            // SAFETY: the caller's; the sums have room for T runs of a block and are all written before they are read.
+            unsafe {
+                self.sum::<S, K, STRIDE, T>((y, x), (first, count), sums.as_mut_ptr().cast());
+                for t in 0..T {
+                    let acc = sums.as_ptr().add(t * count).cast();
+                    finish.channels(acc, (first, count), None, (c, at + t * step_c + first));
+                }
+            }
+        }
+        T
+    }
+
+    /// The sums of `count` channels from `first` of T pixels, [T, count].
+    ///
+    /// # Safety
+    /// As for [`Job::run`]; `sums` must be valid for T * `count` integers.
+    #[inline(always)]
+    unsafe fn sum<S: Simd, const K: usize, const STRIDE: usize, const T: usize>(
+        &self,
+        (y, x): (usize, usize),
+        (first, count): (usize, usize),
+        sums: *mut i32,
+    ) {
         let d = self.d;
         let (step_x, step_y) = (d.a.1.pixel * d.dilation, d.a.1.row * d.dilation);
         // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` bytes each.
         unsafe {
-            let a = d.a.0.as_ptr().add(d.a.1.at(y * STRIDE, x * STRIDE));
-            let mut weight = d.weights.taps.as_ptr();
-            for ch in (0..self.channels).step_by(8) {
-                let start = d.weights.start.as_ptr().add(ch);
-                let mut acc = [[S::load_i32(start), S::load_i32(start.add(4))]; T];
+            let a = d.a.0.as_ptr().add(d.a.1.at(y * STRIDE, x * STRIDE) + first);
+            let start = d.weights.start.as_ptr().add(first);
+            let mut weight = d.weights.taps.as_ptr().add(first * K.div_ceil(2) * K * 2);
+            for ch in (0..count).step_by(8) {
+                let mut acc = [[S::load_i32(start.add(ch)), S::load_i32(start.add(ch + 4))]; T];
                 for upper in (0..K).step_by(2) {
                     // The last row of an odd kernel is paired with itself; the weights there are zero.
                     let lower = (upper + 1).min(K - 1);
@@ -149,11 +190,11 @@ impl Job<'_> {
                     weight = weight.add(K * 16);
                 }
                 for (t, acc) in acc.into_iter().enumerate() {
-                    let at = d.c.1.at(y, x + t * d.dilation) + ch;
-                    finish::<S>(d.epilogue, acc, (ch, 8), None, (self.c, at));
+                    let to = sums.add(t * count + ch);
+                    S::store_i32(to, acc[0]);
+                    S::store_i32(to.add(4), acc[1]);
                 }
             }
         }
-        T
     }
 }
