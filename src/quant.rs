@@ -28,11 +28,11 @@ pub const LOWEST: f32 = -256.0;
 /// Scales and multipliers lie within this and its inverse, so that no finite sum can become infinite or NaN.
 const LIMIT: f32 = (1u64 << 40) as f32;
 
-fn mismatch(name: &str, what: &str) -> Error {
+pub(crate) fn mismatch(name: &str, what: &str) -> Error {
     Error::WeightsMismatch(format!("{name} {what}; quantise the model again"))
 }
 
-fn check_scales(name: &str, scales: &[f32]) -> Result<()> {
+pub(crate) fn check_scales(name: &str, scales: &[f32]) -> Result<()> {
     if scales.iter().all(|s| (1.0 / LIMIT..=LIMIT).contains(s)) {
         return Ok(());
     }
@@ -63,6 +63,11 @@ impl QParams {
         }
         check_scales(name, &scale)?;
         Ok(QParams { scale, zero_point })
+    }
+
+    /// The same for `times` pixels side by side as one.
+    pub fn repeated(&self, times: usize) -> QParams {
+        QParams { scale: self.scale.repeat(times), zero_point: self.zero_point.repeat(times) }
     }
 
     /// [channels].

@@ -226,7 +226,7 @@ impl Engine {
         self.rgba.resize(rgba.length() as usize, 0);
         rgba.copy_to(&mut self.rgba);
         let image = Image::new(&self.rgba, width, height)?;
-        let mut cx = Context { workspace: std::mem::take(&mut self.workspace), observer };
+        let mut cx = Context { workspace: std::mem::take(&mut self.workspace), observer, ..Context::default() };
         let start = now();
         let input = self.model.preprocess(&mut cx, image);
         let (size, prepared) = (input.size, now());

@@ -13,7 +13,7 @@ pub const NR: usize = 8;
 pub(super) const HEADER: usize = 4 * NR;
 
 /// The longest sum that cannot leave i32, partial sums and start included: 16384 * 127 * (255 + 255 + 128) < 2^31.
-const MAX_K: usize = 16_384;
+pub(crate) const MAX_K: usize = 16_384;
 
 impl DotKind {
     /// Values of k that a step of the GEMM takes from each row and column.

@@ -4,6 +4,8 @@
 //! align_corners=False); [`antialias`] is the same with antialias=True on 8 bits, which TorchVision's presets use: the triangle filter
 //! widened by the scale, first along rows, then along columns, each rounded to 8 bits. Its arithmetic is torch's, in whole numbers with
 //! weights of 15 bits (UpSampleKernelAVXAntialias.h): in f32 one value in some hundred is off by one, which moves class maps.
+//!
+//! No multiplication is fused with an addition, so that every build gives a network the same bits.
 
 use super::resize_f32::source;
 use super::{Pixels, Shared};
@@ -67,7 +69,7 @@ impl<S: Simd> RowWriter<S> {
     /// At most `width` calls.
     #[inline(always)]
     unsafe fn push(&mut self, v: S::F32) {
-        let v = S::madd(v, self.scale, self.shift);
+        let v = S::add(S::mul(v, self.scale), self.shift);
         self.left -= 1;
         // SAFETY: the caller's; the last pixel writes its three floats only.
         unsafe {
@@ -91,7 +93,7 @@ pub fn bilinear<S: Simd>(image: Image, mut target: Target) {
     target.check();
     let (h, w) = target.size;
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
-    let lerp = |a, b, f| S::madd(S::sub(b, a), f, a);
+    let lerp = |a, b, f| S::add(S::mul(S::sub(b, a), f), a);
     parallel::for_each(h, |y| {
         // Whole, so that the closure shares the wrapper and not its pointer.
         let out = &out;

@@ -6,8 +6,7 @@ use super::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_res
 use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
 use crate::kernels::Activation;
-use crate::kernels::pool_f32::mean_pool;
-use crate::nn::{Context, Conv2d, softmax};
+use crate::nn::{Context, Conv2d, Format, softmax};
 use crate::preprocess::classification;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -65,6 +64,8 @@ pub struct Classifier {
     resize: usize,
     crop: usize,
     features: MobileNetV3,
+    /// The mean of the features.
+    pooled: Format,
     hidden: Conv2d,
     classifier: Conv2d,
 }
@@ -82,11 +83,16 @@ impl Classifier {
         }
         let setting = &config.inverted_residual_setting;
         let features = MobileNetV3::load(weights, "features", setting, config.batch_norm_eps)?;
-        let linear = |name: &str, channels, activation| Conv2d::linear(weights, name, channels, 1, activation);
+        let linear = |name: &str, input: &Format, channels, activation| {
+            Conv2d::linear(weights, name, input, channels, 1, activation)
+        };
         let channels = features.out_channels(setting.len() + 1);
+        let pooled = Format::load(weights, "avgpool.output", channels)?;
+        let hidden = linear("classifier.0", &pooled, (channels, last_channel), Activation::Hardswish)?;
         Ok(Classifier {
-            hidden: linear("classifier.0", (channels, last_channel), Activation::Hardswish)?,
-            classifier: linear("classifier.3", (last_channel, num_classes), Activation::Identity)?,
+            classifier: linear("classifier.3", hidden.output(), (last_channel, num_classes), Activation::Identity)?,
+            pooled,
+            hidden,
             features,
             resize,
             crop,
@@ -96,12 +102,13 @@ impl Classifier {
     /// The logits, [1, 1, classes], of `input` [h, w, 3] normalised, with a halo of 1.
     pub fn logits(&self, cx: &mut Context, input: &Tensor) -> Tensor {
         let (_, x) = self.features.forward(cx, input, None, 0);
-        let mut mean = cx.workspace.tensor(1, 1, x.c, 0);
-        mean_pool((0..x.h).map(|y| x.row(y)), x.h * x.w, mean.data_mut());
+        let mean = x.mean(cx);
+        cx.watch_activation(&self.pooled, &mean);
         let hidden = self.hidden.forward(cx, &mean, 0, None, None);
-        let logits = self.classifier.forward(cx, &hidden, 0, None, None);
+        let logits = self.classifier.forward(cx, &hidden, 0, None, None).into_f32(cx);
         cx.observe("logits", &logits);
-        [x, mean, hidden].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        cx.workspace.give_tensor(mean);
+        [x, hidden].into_iter().for_each(|map| cx.give(map));
         logits
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::kernels::Activation;
-use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, SqueezeExcitation};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, SqueezeExcitation};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -116,7 +116,13 @@ struct InvertedResidual {
 }
 
 impl InvertedResidual {
-    fn load(weights: &dyn Weights, name: String, row: &InvertedResidualConfig, batch_norm_eps: f32) -> Result<Self> {
+    fn load(
+        weights: &dyn Weights,
+        name: String,
+        input: &Format,
+        row: &InvertedResidualConfig,
+        batch_norm_eps: f32,
+    ) -> Result<Self> {
         let expanded = row.expanded_channels;
         let stride = if row.dilation > 1 { 1 } else { row.stride };
         let layer = Conv2dNormActivation {
@@ -133,20 +139,21 @@ impl InvertedResidual {
             index += 1;
             format!("{name}.block.{}", index - 1)
         };
-        let expand = (expanded != row.input_channels).then(|| layer.dense(weights, &next())).transpose()?;
+        let expand = (expanded != row.input_channels).then(|| layer.dense(weights, &next(), input)).transpose()?;
         let depthwise = Conv2dNormActivation { kernel: row.kernel, stride, dilation: row.dilation, ..layer }
-            .depthwise(weights, &next())?;
+            .depthwise(weights, &next(), expand.as_ref().map_or(input, Conv2d::output))?;
         let squeeze = make_divisible((expanded / 4) as f64);
         let squeeze_excitation =
-            row.use_se.then(|| SqueezeExcitation::load(weights, &next(), expanded, squeeze)).transpose()?;
+            row.use_se.then(|| SqueezeExcitation::load(weights, &next(), &depthwise, expanded, squeeze)).transpose()?;
+        let residual = row.stride == 1 && row.input_channels == row.out_channels;
         let project = Conv2dNormActivation {
             in_channels: expanded,
             out_channels: row.out_channels,
             activation: Activation::Identity,
             ..layer
-        }
-        .dense(weights, &next())?;
-        let residual = row.stride == 1 && row.input_channels == row.out_channels;
+        };
+        let filtered = squeeze_excitation.as_ref().map_or(depthwise.output(), SqueezeExcitation::output);
+        let project = project.dense_adding(weights, &next(), filtered, residual.then_some(input))?;
         Ok(InvertedResidual { name, expand, depthwise, squeeze_excitation, project, residual, is_cn: row.stride > 1 })
     }
 
@@ -156,30 +163,23 @@ impl InvertedResidual {
     }
 
     /// The output; `expansion` keeps the expanded input, when there is one.
-    fn forward(
-        &self,
-        cx: &mut Context,
-        input: &Tensor,
-        out_halo: usize,
-        expansion: Option<&mut Option<Tensor>>,
-    ) -> Tensor {
+    fn forward(&self, cx: &mut Context, input: &Map, out_halo: usize, expansion: Option<&mut Option<Map>>) -> Map {
         let expanded = self.expand.as_ref().map(|e| e.forward(cx, input, self.depthwise.padding(), None, None));
-        let mut sums = Vec::new();
+        let mut sums = None;
         let wanted = self.squeeze_excitation.is_some().then_some(&mut sums);
-        let filtered = self.depthwise.forward(cx, expanded.as_ref().unwrap_or(input), wanted);
+        let mut filtered = self.depthwise.forward(cx, expanded.as_ref().unwrap_or(input), wanted);
         match expansion {
             Some(expansion) => *expansion = expanded,
-            None => expanded.into_iter().for_each(|e| cx.workspace.give_tensor(e)),
+            None => expanded.into_iter().for_each(|e| cx.give(e)),
         }
-        let squeeze = self.squeeze_excitation.as_ref();
-        let scale = squeeze.map(|se| se.scale(cx, &sums, filtered.c, filtered.h * filtered.w));
-        let residual = self.residual.then_some(input);
-        let out = self.project.forward(cx, &filtered, out_halo, residual, scale.as_ref().map(|s| s.data()));
-        cx.workspace.give_tensor(filtered);
-        if let Some(scale) = scale {
-            cx.workspace.give_tensor(scale);
-            cx.workspace.give(sums);
+        let mut gate = None;
+        if let Some(squeeze) = &self.squeeze_excitation {
+            (filtered, gate) = squeeze.forward(cx, filtered, sums);
         }
+        let residual = self.residual.then_some(input.into());
+        let out = self.project.forward(cx, &filtered, out_halo, residual, gate.as_ref().map(Tensor::data));
+        cx.give(filtered);
+        gate.into_iter().for_each(|gate| cx.workspace.give_tensor(gate));
         cx.observe(&self.name, &out);
         out
     }
@@ -189,6 +189,8 @@ impl InvertedResidual {
 #[derive(Debug)]
 pub struct MobileNetV3 {
     prefix: String,
+    /// The normalised picture.
+    input: Format,
     stem: Conv2d,
     blocks: Vec<InvertedResidual>,
     last: Conv2d,
@@ -225,15 +227,16 @@ impl MobileNetV3 {
             stride: 1,
             ..stem
         };
-        let blocks = setting.iter().enumerate();
-        let blocks =
-            blocks.map(|(i, row)| InvertedResidual::load(weights, format!("{prefix}.{}", i + 1), row, batch_norm_eps));
-        Ok(MobileNetV3 {
-            prefix: prefix.to_string(),
-            stem: stem.dense(weights, &format!("{prefix}.0"))?,
-            blocks: blocks.collect::<Result<_>>()?,
-            last: last.dense(weights, &format!("{prefix}.{}", setting.len() + 1))?,
-        })
+        let input = Format::load(weights, "input", 3)?;
+        let stem = stem.dense(weights, &format!("{prefix}.0"), &input)?;
+        let mut blocks: Vec<InvertedResidual> = Vec::with_capacity(setting.len());
+        for (i, row) in setting.iter().enumerate() {
+            let before = blocks.last().map_or(&stem, |block| &block.project).output();
+            blocks.push(InvertedResidual::load(weights, format!("{prefix}.{}", i + 1), before, row, batch_norm_eps)?);
+        }
+        let before = blocks.last().map_or(&stem, |block| &block.project).output();
+        let last = last.dense(weights, &format!("{prefix}.{}", setting.len() + 1), before)?;
+        Ok(MobileNetV3 { prefix: prefix.to_string(), input, stem, blocks, last })
     }
 
     /// The indices in `features` of the stem, of each block that opens a stage, and of the last layer: the taps of
@@ -243,28 +246,28 @@ impl MobileNetV3 {
         [0].into_iter().chain(opens).chain([self.blocks.len() + 1]).collect()
     }
 
-    /// Output channels of `features[index]`.
-    pub fn out_channels(&self, index: usize) -> usize {
+    /// The layer whose output `features[index]` gives.
+    pub fn layer(&self, index: usize) -> &Conv2d {
         match index {
-            0 => self.stem.out_channels(),
-            i => self.blocks.get(i - 1).map_or(&self.last, |b| &b.project).out_channels(),
+            0 => &self.stem,
+            i => self.blocks.get(i - 1).map_or(&self.last, |b| &b.project),
         }
     }
 
-    /// Channels of the expansion of block `features[index]`, where it has one.
-    pub fn expanded_channels(&self, index: usize) -> Option<usize> {
-        self.blocks.get(index.checked_sub(1)?)?.expand.as_ref().map(Conv2d::out_channels)
+    /// Output channels of `features[index]`.
+    pub fn out_channels(&self, index: usize) -> usize {
+        self.layer(index).out_channels()
+    }
+
+    /// The expansion of block `features[index]`, where it has one.
+    pub fn expansion(&self, index: usize) -> Option<&Conv2d> {
+        self.blocks.get(index.checked_sub(1)?)?.expand.as_ref()
     }
 
     /// What `tap` names, and the output of the last layer with a halo of `out_halo`, [h, w, c] each, of `input` [h, w, 3]
     /// normalised, with a halo of 1.
-    pub fn forward(
-        &self,
-        cx: &mut Context,
-        input: &Tensor,
-        tap: Option<Tap>,
-        out_halo: usize,
-    ) -> (Option<Tensor>, Tensor) {
+    pub fn forward(&self, cx: &mut Context, input: &Tensor, tap: Option<Tap>, out_halo: usize) -> (Option<Map>, Map) {
+        cx.watch_activation(&self.input, input);
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
         let mut x = self.stem.forward(cx, input, halo(0), None, None);
         cx.observe(format_args!("{}.0", self.prefix), &x);
@@ -275,13 +278,13 @@ impl MobileNetV3 {
             let before = std::mem::replace(&mut x, y);
             match tap == Some(Tap::Output(i)) {
                 true => tapped = Some(before),
-                false => cx.workspace.give_tensor(before),
+                false => cx.give(before),
             }
         }
         let out = self.last.forward(cx, &x, out_halo, None, None);
         match tap == Some(Tap::Output(self.blocks.len())) {
             true => tapped = Some(x),
-            false => cx.workspace.give_tensor(x),
+            false => cx.give(x),
         }
         cx.observe(format_args!("{}.{}", self.prefix, self.blocks.len() + 1), &out);
         (tapped, out)

@@ -1,209 +1,333 @@
-//! torchvision/ops/misc.py's Conv2dNormActivation: convolution, BatchNorm and activation as one kernel call.
+//! A dense convolution or linear layer with BatchNorm and activation as one kernel call: torchvision/ops/misc.py's
+//! Conv2dNormActivation, nn.Conv2d, nn.Linear.
 //!
 //! y = act((conv(x) - mean) / sqrt(var + eps) * gamma + beta), folded into the weights and bias at load.
 
-use super::Context;
-use crate::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
-use crate::kernels::depthwise_f32::{Depthwise, depthwise_f32};
-use crate::kernels::{Activation, Pixels};
-use crate::simd::Best;
+use super::layer::{BatchNorm, Fold, Layer};
+use super::map::{Format, Map, Quantisation, View};
+use super::{Context, Depthwise2d};
+use crate::Result;
+use crate::kernels::conv_f32::{self, PackedB, Tap, conv_f32};
+use crate::kernels::conv_i8::{self, conv_i8};
+use crate::kernels::epilogue_i8::{Values, ValuesMut};
+use crate::kernels::{Activation, Pixels, pack_i8};
+use crate::quant::{Epilogue, mismatch};
+use crate::simd::{Best, DotKind, Exact};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
-use crate::{Error, Result};
+use std::sync::Arc;
 
-/// An affine map of a layer's output: y * scale + shift, one a channel.
-struct Fold {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-}
-
-impl Fold {
-    /// A bias alone.
-    fn bias(shift: Vec<f32>) -> Fold {
-        Fold { scale: vec![1.0; shift.len()], shift }
-    }
-
-    /// Reads the BatchNorm `name`, of `channels` channels.
-    fn load(weights: &dyn Weights, name: &str, channels: usize, eps: f32) -> Result<Fold> {
-        let read = |leaf: &str| weights.f32(&format!("{name}.{leaf}"), &[channels]);
-        let (gamma, beta, mean, var) = (read("weight")?, read("bias")?, read("running_mean")?, read("running_var")?);
-        if var.iter().any(|v| v + eps <= 0.0) {
-            let message = format!("{name}.running_var has a negative variance; export the weights of the model again");
-            return Err(Error::WeightsMismatch(message));
-        }
-        let scale: Vec<f32> = gamma.iter().zip(&var).map(|(g, v)| g / (v + eps).sqrt()).collect();
-        let shift = beta.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-        Ok(Fold { scale, shift })
-    }
-}
+/// Most rows of a kernel.
+const MAX_ROWS: usize = 7;
 
 /// A dense convolution with bias and activation, "same" padding (k - 1) / 2.
 #[derive(Debug)]
 pub struct Conv2d {
-    packed: PackedB,
-    in_channels: usize,
+    layer: Layer,
+    weights: Dense,
     kernel: usize,
     stride: usize,
-    activation: Activation,
+    output: Format,
+}
+
+/// A layer's weights, packed.
+#[derive(Debug)]
+enum Dense {
+    /// With whether the model has int8 layers, whose bytes must not depend on the build.
+    F32(PackedB, bool),
+    I8(Box<Int8>),
+}
+
+#[derive(Debug)]
+struct Int8 {
+    packed: pack_i8::PackedB,
+    epilogue: Epilogue,
+    input: Arc<Quantisation>,
+    adds_bytes: bool,
 }
 
 impl Conv2d {
     /// A convolution with bias and no BatchNorm at stride 1: `name.weight`, `name.bias`.
+    ///
+    /// # Errors
+    /// [`crate::Error::WeightsMismatch`] names the tensor that is missing, of another shape, or cannot be.
     pub fn load(
         weights: &dyn Weights,
         name: &str,
+        input: &Format,
         (in_channels, out_channels): (usize, usize),
         kernel: usize,
         activation: Activation,
     ) -> Result<Conv2d> {
-        let fold = Fold::bias(weights.f32(&format!("{name}.bias"), &[out_channels])?);
-        let layer = Conv2d { packed: PackedB::new(&[], 0), in_channels, kernel, stride: 1, activation };
-        layer.pack(weights, &format!("{name}.weight"), &fold)
+        Self::load_adding(weights, name, (input, None), (in_channels, out_channels), kernel, activation)
     }
 
-    /// A 1x1 convolution with neither bias nor BatchNorm: `name.weight`.
-    pub fn without_bias(weights: &dyn Weights, name: &str, in_channels: usize, out_channels: usize) -> Result<Conv2d> {
-        let activation = Activation::Identity;
-        let layer = Conv2d { packed: PackedB::new(&[], 0), in_channels, kernel: 1, stride: 1, activation };
-        layer.pack(weights, &format!("{name}.weight"), &Fold::bias(vec![0.0; out_channels]))
+    /// [`Conv2d::load`] of a layer of `input` that another map may be added to.
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn load_adding(
+        weights: &dyn Weights,
+        name: &str,
+        (input, residual): (&Format, Option<&Format>),
+        (in_channels, out_channels): (usize, usize),
+        kernel: usize,
+        activation: Activation,
+    ) -> Result<Conv2d> {
+        let layer = Layer {
+            name: name.to_string(),
+            shape: vec![out_channels, in_channels, kernel, kernel],
+            batch_norm: None,
+            is_depthwise: false,
+            channels: in_channels,
+            activation,
+            inputs: input.names.clone(),
+        };
+        Self::of_layer(weights, layer, (kernel, 1), input, residual)
+    }
+
+    /// A 1x1 convolution in f32 with neither bias nor BatchNorm: `name.weight`.
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn without_bias(
+        weights: &dyn Weights,
+        name: &str,
+        input: &Format,
+        (in_channels, out_channels): (usize, usize),
+    ) -> Result<Conv2d> {
+        let layer = Layer {
+            name: name.to_string(),
+            shape: vec![out_channels, in_channels, 1, 1],
+            batch_norm: None,
+            is_depthwise: false,
+            channels: in_channels,
+            activation: Activation::Identity,
+            inputs: input.names.clone(),
+        };
+        let packed = pack(weights, &layer, &Fold::bias(vec![0.0; out_channels]))?;
+        let output = layer.output_format(weights)?;
+        let weights = Dense::F32(packed, weights.is_quantised());
+        Ok(Conv2d { layer, weights, kernel: 1, stride: 1, output })
     }
 
     /// nn.Linear of [pixels, pool * pool * in_channels]: the file has a row's features in the order (c, y, x), and
     /// [`Conv2d::forward`] takes them as (y, x, c).
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
     pub fn linear(
         weights: &dyn Weights,
         name: &str,
+        input: &Format,
         (in_channels, out_channels): (usize, usize),
         pool: usize,
         activation: Activation,
     ) -> Result<Conv2d> {
-        let (k, name_of) = (pool * pool * in_channels, |leaf: &str| format!("{name}.{leaf}"));
-        let fold = Fold::bias(weights.f32(&name_of("bias"), &[out_channels])?);
-        let packed = pack(weights, &name_of("weight"), &[out_channels, k], in_channels, &fold)?;
-        Ok(Conv2d { packed, in_channels: k, kernel: 1, stride: 1, activation })
+        let layer = Layer {
+            name: name.to_string(),
+            shape: vec![out_channels, pool * pool * in_channels],
+            batch_norm: None,
+            is_depthwise: false,
+            channels: in_channels,
+            activation,
+            inputs: input.names.clone(),
+        };
+        Self::of_layer(weights, layer, (1, 1), &input.repeated(pool * pool), None)
     }
 
-    /// Reads the weight [n, c, kernel, kernel] (PyTorch's order), scaled by `fold`.
-    fn pack(self, weights: &dyn Weights, name: &str, fold: &Fold) -> Result<Conv2d> {
-        let shape = [fold.shift.len(), self.in_channels, self.kernel, self.kernel];
-        Ok(Conv2d { packed: pack(weights, name, &shape, self.in_channels, fold)?, ..self })
+    fn of_layer(
+        weights: &dyn Weights,
+        layer: Layer,
+        (kernel, stride): (usize, usize),
+        input: &Format,
+        residual: Option<&Format>,
+    ) -> Result<Conv2d> {
+        let output = layer.output_format(weights)?;
+        if !layer.is_int8(weights) {
+            let packed = pack(weights, &layer, &layer.fold(weights)?)?;
+            let dense = Dense::F32(packed, weights.is_quantised());
+            return Ok(Conv2d { layer: layer.in_file(weights), weights: dense, kernel, stride, output });
+        }
+        if layer.k() > pack_i8::MAX_K {
+            return Err(mismatch(&layer.name, &format!("is int8 with sums of more than {} products", pack_i8::MAX_K)));
+        }
+        let input = layer.input_of_int8(input)?;
+        let (quantised, epilogue) = layer.int8(weights, &output, residual)?;
+        let packed = pack_i8::PackedB::new(DotKind::of_engine(), &quantised, input.params.zero_point());
+        let adds_bytes = residual.is_some_and(|r| r.is_bytes);
+        let int8 = Dense::I8(Box::new(Int8 { packed, epilogue, input, adds_bytes }));
+        Ok(Conv2d { layer: layer.in_file(weights), weights: int8, kernel, stride, output: output.of_int8() })
     }
 
     /// Output channels.
     pub fn out_channels(&self) -> usize {
-        self.packed.n
+        self.layer.out_channels()
     }
 
-    /// Zeros that the input needs round it.
+    /// Pixels that the input needs round it.
     pub fn padding(&self) -> usize {
         (self.kernel - 1) / 2
     }
 
-    /// Runs on `input` [h, w, c] with a halo of at least [`Conv2d::padding`], adding `residual` of the output's shape.
+    /// What comes out.
+    pub fn output(&self) -> &Format {
+        &self.output
+    }
+
+    /// Runs on `input` [h, w, c] with a halo of at least [`Conv2d::padding`], adding `residual` of the output's shape, bytes
+    /// only where [`Conv2d::load_adding`] was told so.
     ///
-    /// `scale` multiplies the input by channel (1x1 only): squeeze-excite's gate.
-    pub fn forward(
+    /// `scale` multiplies the input by channel (1x1 in f32 only): squeeze-excite's gate.
+    pub fn forward<'a>(
         &self,
+        cx: &mut Context,
+        input: impl Into<View<'a>>,
+        out_halo: usize,
+        residual: Option<View<'a>>,
+        scale: Option<&[f32]>,
+    ) -> Map {
+        let input = input.into();
+        let out = match &self.weights {
+            Dense::F32(packed, exact) => {
+                let (input, residual) = (input.f32(cx), residual.map(|r| r.f32(cx)));
+                let out = self.run_f32((packed, *exact), cx, &input, out_halo, residual.as_deref(), scale);
+                input.give(cx);
+                residual.into_iter().for_each(|r| r.give(cx));
+                Map::F32(out)
+            }
+            Dense::I8(int8) => {
+                assert!(scale.is_none(), "an int8 layer has its input scaled before");
+                let input = input.u8(cx, &int8.input);
+                let out = self.run_i8(int8, cx, &input, out_halo, residual);
+                input.give(cx);
+                out
+            }
+        };
+        cx.watch(&self.layer, &out);
+        out
+    }
+
+    /// Rows and columns of the output, and where the first tap of its pixels lies.
+    fn geometry<T: Copy>(&self, input: &Tensor<T>) -> ((usize, usize), Pixels) {
+        let (stride, c) = (self.stride, input.c);
+        let start = input.halo.checked_sub(self.padding()).expect("a halo as wide as the padding");
+        let first = start * (input.row_pitch() + c);
+        let size = (input.h.div_ceil(stride), input.w.div_ceil(stride));
+        (size, Pixels { start: first, row: stride * input.row_pitch(), pixel: stride * c })
+    }
+
+    fn run_f32(
+        &self,
+        (packed, exact): (&PackedB, bool),
         cx: &mut Context,
         input: &Tensor,
         out_halo: usize,
         residual: Option<&Tensor>,
         scale: Option<&[f32]>,
     ) -> Tensor {
-        assert_eq!(input.c, self.in_channels, "the input's channels");
-        let (stride, c) = (self.stride, input.c);
-        let (h, w) = (input.h.div_ceil(stride), input.w.div_ceil(stride));
-        let mut out = cx.workspace.tensor(h, w, self.packed.n, out_halo);
-        let start = input.halo.checked_sub(self.padding()).expect("a halo as wide as the padding");
-        let mut scaled = None;
-        if let Some(scale) = scale {
-            let mut buffer = cx.workspace.take(self.packed.data().len());
-            self.packed.scaled(scale, &mut buffer);
-            scaled = Some(buffer);
-        }
-        let first = start * (input.row_pitch() + c);
-        let taps: [Tap; 7] = std::array::from_fn(|ky| Tap { a: ky * input.row_pitch(), b: ky * self.kernel * c });
-        let at = pixels(&out);
-        conv_f32::<Best>(Conv {
-            size: (h, w),
-            a: (input.data(), Pixels { start: first, row: stride * input.row_pitch(), pixel: stride * c }),
-            taps: &taps[..self.kernel],
-            segment: self.kernel * c,
-            b: scaled.as_deref().unwrap_or(self.packed.data()),
-            k: self.packed.k,
-            n: self.packed.n,
-            activation: self.activation,
-            residual: residual.map(|r| (r.data(), pixels(r))),
-            c: (out.data_mut(), at),
+        assert_eq!(input.c * self.kernel * self.kernel, packed.k, "the input's channels");
+        let ((h, w), at) = self.geometry(input);
+        let mut out = cx.workspace.tensor(h, w, packed.n, out_halo);
+        let scaled = scale.map(|scale| {
+            let mut buffer = cx.workspace.take(packed.data().len());
+            packed.scaled(scale, &mut buffer);
+            buffer
         });
-        if let Some(buffer) = scaled {
-            cx.workspace.give(buffer);
+        let taps: [Tap; MAX_ROWS] =
+            std::array::from_fn(|ky| Tap { a: ky * input.row_pitch(), b: ky * self.kernel * input.c });
+        let to = pixels(&out);
+        let conv = conv_f32::Conv {
+            size: (h, w),
+            a: (input.data(), at),
+            taps: &taps[..self.kernel],
+            segment: self.kernel * input.c,
+            b: scaled.as_deref().unwrap_or(packed.data()),
+            k: packed.k,
+            n: packed.n,
+            activation: self.layer.activation,
+            residual: residual.map(|r| (r.data(), pixels(r))),
+            c: (out.data_mut(), to),
+        };
+        if exact {
+            conv_f32::<Exact>(conv)
+        } else {
+            conv_f32::<Best>(conv)
         }
+        scaled.into_iter().for_each(|buffer| cx.workspace.give(buffer));
         out
+    }
+
+    fn run_i8(
+        &self,
+        int8: &Int8,
+        cx: &mut Context,
+        input: &Tensor<u8>,
+        out_halo: usize,
+        residual: Option<View>,
+    ) -> Map {
+        assert_eq!(input.c * self.kernel * self.kernel, int8.packed.k, "the input's channels");
+        let residual = residual.map(|r| match r {
+            View::F32(r) => (Values::F32(r.data()), pixels(r)),
+            View::U8(r, _) => {
+                assert!(int8.adds_bytes, "loaded for a residual of bytes");
+                (Values::U8(r.data()), pixels(r))
+            }
+        });
+        let ((h, w), at) = self.geometry(input);
+        let taps: [usize; MAX_ROWS] = std::array::from_fn(|ky| ky * input.row_pitch());
+        let mut run = |c: (ValuesMut, Pixels)| {
+            conv_i8::<Best>(conv_i8::Conv {
+                size: (h, w),
+                a: (input.data(), at),
+                taps: &taps[..self.kernel],
+                segment: self.kernel * input.c,
+                b: &int8.packed,
+                epilogue: &int8.epilogue,
+                residual,
+                c,
+            });
+        };
+        write(cx, &self.output, (h, w, self.out_channels()), out_halo, &mut run)
     }
 }
 
-/// Panels of tensor `name`, whose rows are [c, taps], in the order (tap, c), scaled and shifted by `fold`.
-fn pack(weights: &dyn Weights, name: &str, shape: &[usize], c: usize, fold: &Fold) -> Result<PackedB> {
-    let k = shape[1..].iter().product();
-    let (taps, mut packed) = (k / c, PackedB::new(&fold.shift, k));
-    weights.rows(name, shape, &mut |n, row| {
-        let channels_last = (0..k).map(|i| row[i % c * taps + i / c] * fold.scale[n]);
-        packed.set_column(n, channels_last);
+/// A map of `shape` in the form of `output`, which `run` fills.
+pub(super) fn write(
+    cx: &mut Context,
+    output: &Format,
+    (h, w, c): (usize, usize, usize),
+    halo: usize,
+    run: &mut dyn FnMut((ValuesMut, Pixels)),
+) -> Map {
+    match &output.quantisation {
+        Some(quantisation) => {
+            let mut out = cx.workspace.tensor_u8(h, w, halo, quantisation.params.zero_point());
+            let at = pixels(&out);
+            run((ValuesMut::U8(out.data_mut()), at));
+            Map::U8(out, quantisation.clone())
+        }
+        None => {
+            let mut out = cx.workspace.tensor(h, w, c, halo);
+            let at = pixels(&out);
+            run((ValuesMut::F32(out.data_mut()), at));
+            Map::F32(out)
+        }
+    }
+}
+
+/// Panels of the weight, its rows [c, taps] in the order (tap, c), scaled and shifted by `fold`.
+fn pack(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedB> {
+    let k = layer.k();
+    let mut packed = PackedB::new(&fold.shift, k);
+    layer.rows(weights, &mut |n, row| {
+        packed.set_column(n, (0..k).map(|i| row[layer.channels_last(i)] * fold.scale[n]));
     })?;
     Ok(packed)
 }
 
-/// A depthwise convolution with bias and activation.
-#[derive(Debug)]
-pub struct Depthwise2d {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    kernel: usize,
-    stride: usize,
-    dilation: usize,
-    activation: Activation,
-}
-
-impl Depthwise2d {
-    /// Zeros that the input needs round it.
-    pub fn padding(&self) -> usize {
-        (self.kernel - 1) / 2 * self.dilation
-    }
-
-    /// Runs on `input` [h, w, c] with a halo of at least [`Depthwise2d::padding`]; fills `row_sums` when given.
-    pub fn forward(&self, cx: &mut Context, input: &Tensor, row_sums: Option<&mut Vec<f32>>) -> Tensor {
-        assert_eq!(input.c, self.bias.len(), "the input's channels");
-        let start = input.halo.checked_sub(self.padding()).expect("a halo as wide as the padding");
-        let (h, w) = (input.h.div_ceil(self.stride), input.w.div_ceil(self.stride));
-        let mut out = cx.workspace.tensor(h, w, input.c, 0);
-        let at = pixels(&out);
-        let sums = row_sums.map(|sums| {
-            *sums = cx.workspace.take(h * input.c);
-            &mut sums[..]
-        });
-        depthwise_f32::<Best>(Depthwise {
-            size: (h, w),
-            channels: input.c,
-            kernel: self.kernel,
-            stride: self.stride,
-            dilation: self.dilation,
-            a: (
-                input.data(),
-                Pixels { start: start * (input.row_pitch() + input.c), row: input.row_pitch(), pixel: input.c },
-            ),
-            weight: &self.weight,
-            bias: &self.bias,
-            activation: self.activation,
-            c: (out.data_mut(), at),
-            row_sums: sums,
-        });
-        out
-    }
-}
-
 /// The pixels of `tensor`, its halo apart.
-pub(super) fn pixels(tensor: &Tensor) -> Pixels {
+pub(super) fn pixels<T: Copy>(tensor: &Tensor<T>) -> Pixels {
     Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: tensor.c }
 }
 
@@ -227,38 +351,67 @@ pub struct Conv2dNormActivation {
 }
 
 impl Conv2dNormActivation {
-    fn batch_norm(&self, weights: &dyn Weights, name: &str) -> Result<Fold> {
-        Fold::load(weights, name, self.out_channels, self.batch_norm_eps)
+    /// The convolution `name.index` of `input` with the BatchNorm after it.
+    fn layer(&self, name: &str, index: usize, input: &Format, is_depthwise: bool) -> Layer {
+        let in_channels = if is_depthwise { 1 } else { self.in_channels };
+        Layer {
+            name: format!("{name}.{index}"),
+            shape: vec![self.out_channels, in_channels, self.kernel, self.kernel],
+            batch_norm: Some(BatchNorm { name: format!("{name}.{}", index + 1), eps: self.batch_norm_eps }),
+            is_depthwise,
+            channels: if is_depthwise { self.out_channels } else { self.in_channels },
+            activation: self.activation,
+            inputs: input.names.clone(),
+        }
     }
 
-    /// The dense form's panels, of the convolution `name.index` and the BatchNorm after it.
-    pub(super) fn panels(&self, weights: &dyn Weights, name: &str, index: usize) -> Result<PackedB> {
-        let fold = self.batch_norm(weights, &format!("{name}.{}", index + 1))?;
-        let shape = [self.out_channels, self.in_channels, self.kernel, self.kernel];
-        pack(weights, &format!("{name}.{index}.weight"), &shape, self.in_channels, &fold)
+    /// The dense form's panels in f32, of the convolution `name.0`.
+    pub(super) fn panels(&self, weights: &dyn Weights, name: &str, input: &Format) -> Result<PackedB> {
+        let layer = self.layer(name, 0, input, false);
+        pack(weights, &layer, &layer.fold(weights)?)
     }
 
     /// The dense form; no dilation.
-    pub fn dense(&self, weights: &dyn Weights, name: &str) -> Result<Conv2d> {
-        self.dense_at(weights, name, 0)
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn dense(&self, weights: &dyn Weights, name: &str, input: &Format) -> Result<Conv2d> {
+        self.dense_at(weights, name, 0, input)
+    }
+
+    /// The dense form of a layer that `residual` may be added to.
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn dense_adding(
+        &self,
+        weights: &dyn Weights,
+        name: &str,
+        input: &Format,
+        residual: Option<&Format>,
+    ) -> Result<Conv2d> {
+        Conv2d::of_layer(weights, self.layer(name, 0, input, false), (self.kernel, self.stride), input, residual)
     }
 
     /// The dense form from inside a longer Sequential `name`: the convolution is its `index`-th layer.
-    pub fn dense_at(&self, weights: &dyn Weights, name: &str, index: usize) -> Result<Conv2d> {
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn dense_at(&self, weights: &dyn Weights, name: &str, index: usize, input: &Format) -> Result<Conv2d> {
         assert_eq!(self.dilation, 1, "DilatedConv2d has dilation");
-        let Conv2dNormActivation { in_channels, kernel, stride, activation, .. } = *self;
-        Ok(Conv2d { packed: self.panels(weights, name, index)?, in_channels, kernel, stride, activation })
+        Conv2d::of_layer(weights, self.layer(name, index, input, false), (self.kernel, self.stride), input, None)
     }
 
     /// The form with a group a channel.
-    pub fn depthwise(&self, weights: &dyn Weights, name: &str) -> Result<Depthwise2d> {
-        let Conv2dNormActivation { out_channels: c, kernel, stride, dilation, activation, .. } = *self;
-        let fold = self.batch_norm(weights, &format!("{name}.1"))?;
-        // Channels are the vectors.
-        let mut weight = vec![0.0; kernel * kernel * c];
-        weights.rows(&format!("{name}.0.weight"), &[c, 1, kernel, kernel], &mut |n, row| {
-            row.iter().enumerate().for_each(|(tap, w)| weight[tap * c + n] = w * fold.scale[n]);
-        })?;
-        Ok(Depthwise2d { weight, bias: fold.shift, kernel, stride, dilation, activation })
+    ///
+    /// # Errors
+    /// As for [`Conv2d::load`].
+    pub fn depthwise(&self, weights: &dyn Weights, name: &str, input: &Format) -> Result<Depthwise2d> {
+        Depthwise2d::of_layer(
+            weights,
+            self.layer(name, 0, input, true),
+            (self.kernel, self.stride, self.dilation),
+            input,
+        )
     }
 }

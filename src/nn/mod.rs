@@ -1,34 +1,80 @@
-//! Layers by TorchVision's names, over the kernels. BatchNorm is folded when a layer is loaded.
+//! Layers by TorchVision's names, over the kernels. BatchNorm is folded when a layer is loaded. This is the only place that
+//! asks whether a layer is f32 or int8.
 
 pub mod boxes;
 mod conv;
+mod depthwise;
 mod dilated;
+mod layer;
+mod map;
 pub mod roi_align;
 mod squeeze_excitation;
 
-pub use conv::{Conv2d, Conv2dNormActivation, Depthwise2d};
+pub use conv::{Conv2d, Conv2dNormActivation};
+pub use depthwise::{Depthwise2d, RowSums};
 pub use dilated::DilatedConv2d;
+pub use layer::{BatchNorm, Fold, Layer};
+pub use map::{Format, Lent, Map, Quantisation, View};
 pub use squeeze_excitation::SqueezeExcitation;
 
 use crate::tensor::{Tensor, Workspace};
 
-/// Called with a layer's state_dict path and its output, once it is computed.
+/// Called with a stage's state_dict path and its output, once it is computed.
 pub type Observer<'a> = dyn FnMut(&str, &Tensor) + 'a;
 
-/// What a run carries: the memory, and who watches the layers' outputs go by (goldens, calibration, a profile).
+/// Called with the name of each activation that can be quantised, its values, and the layer that made it, if one did.
+pub type ActivationObserver<'a> = dyn FnMut(&str, &Tensor, Option<&Layer>) + 'a;
+
+/// What a run carries: the memory, and who watches.
 #[derive(Default)]
 pub struct Context<'a> {
     /// Lends the activations' memory.
     pub workspace: Workspace,
-    /// Who watches, if anybody does.
+    /// Who watches the models' stages (goldens, a profile), if anybody does.
     pub observer: Option<&'a mut Observer<'a>>,
+    /// Who watches every activation (calibration), if anybody does.
+    pub activations: Option<&'a mut ActivationObserver<'a>>,
 }
 
 impl Context<'_> {
-    /// Shows a layer's output to the observer, if there is one.
-    pub fn observe(&mut self, name: impl std::fmt::Display, output: &Tensor) {
+    /// Shows a stage's output to the observer, if there is one.
+    pub fn observe<'a>(&mut self, name: impl std::fmt::Display, output: impl Into<View<'a>>) {
+        if self.observer.is_none() {
+            return;
+        }
+        let output = output.into().f32(self);
         if let Some(observer) = &mut self.observer {
-            observer(&name.to_string(), output);
+            observer(&name.to_string(), &output);
+        }
+        output.give(self);
+    }
+
+    /// Shows what `layer` made to who watches the activations.
+    fn watch(&mut self, layer: &Layer, output: &Map) {
+        self.watch_by(&layer.output(), output.into(), Some(layer));
+    }
+
+    /// Shows the values of an activation that no layer made.
+    pub fn watch_activation(&mut self, format: &Format, values: &Tensor) {
+        self.watch_by(&format.names[0], values.into(), None);
+    }
+
+    fn watch_by(&mut self, name: &str, values: View, layer: Option<&Layer>) {
+        if self.activations.is_none() {
+            return;
+        }
+        let values = values.f32(self);
+        if let Some(observer) = &mut self.activations {
+            observer(name, &values, layer);
+        }
+        values.give(self);
+    }
+
+    /// Takes a map's memory back.
+    pub fn give(&mut self, map: Map) {
+        match map {
+            Map::F32(tensor) => self.workspace.give_tensor(tensor),
+            Map::U8(tensor, _) => self.workspace.give_tensor(tensor),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::Context;
 use super::boxes::Box2d;
 use crate::kernels::weighted_sum_f32::weighted_sum_f32;
 use crate::parallel;
-use crate::simd::Best;
+use crate::simd::{Best, Exact};
 use crate::tensor::Tensor;
 
 /// Corners of all samples of a bin.
@@ -20,6 +20,8 @@ pub struct RoiAlign {
     pub sampling_ratio: usize,
     /// Feature pixels a picture pixel.
     pub spatial_scale: f32,
+    /// Whether every build must compute the same bits: int8 layers follow.
+    pub exact: bool,
 }
 
 impl RoiAlign {
@@ -40,7 +42,8 @@ impl RoiAlign {
         for (bin, out) in out.chunks_exact_mut(features.c).enumerate() {
             let corner = (y + (bin / size) as f32 * h, x + (bin % size) as f32 * w);
             let count = self.terms(features, corner, (h, w), &mut terms);
-            weighted_sum_f32::<Best>(features.data(), &terms[..count], out);
+            let sum = if self.exact { weighted_sum_f32::<Exact> } else { weighted_sum_f32::<Best> };
+            sum(features.data(), &terms[..count], out);
         }
     }
 

@@ -1,42 +1,122 @@
-//! torchvision/ops/misc.py's SqueezeExcitation, as MobileNetV3 sets it: scale = hardsigmoid(fc2(relu(fc1(mean of x)))).
+//! torchvision/ops/misc.py's SqueezeExcitation, as MobileNetV3 sets it: x * hardsigmoid(fc2(relu(fc1(mean of x)))).
 //!
-//! The mean comes as sums of rows from the depthwise epilogue, and the scale goes into the projection's weights, so that
-//! the picture is not read again.
+//! The mean comes as sums of rows from the depthwise epilogue. In f32 the gate goes into the projection's weights, so that
+//! the picture is not read again; bytes are multiplied in place, for a dot of integers has no room for a gate.
 
-use super::{Context, Conv2d};
+use super::map::{Format, Map, View};
+use super::{Context, Depthwise2d, RowSums};
 use crate::Result;
 use crate::kernels::Activation;
+use crate::kernels::elementwise_i8::scale_i8;
+use crate::kernels::gemv_f32::Gemv;
 use crate::kernels::pool_f32::mean_pool;
+use crate::kernels::pool_i8::mean_pool_i8;
+use crate::simd::Best;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
 /// The two layers.
 #[derive(Debug)]
 pub struct SqueezeExcitation {
-    fc1: Conv2d,
-    fc2: Conv2d,
+    fc1: Gemv,
+    fc2: Gemv,
+    squeeze: usize,
+    output: Format,
 }
 
 impl SqueezeExcitation {
-    /// Reads `name.fc1` and `name.fc2`.
-    pub fn load(weights: &dyn Weights, name: &str, channels: usize, squeeze: usize) -> Result<Self> {
-        let linear = |leaf: &str, channels, activation| {
-            Conv2d::load(weights, &format!("{name}.{leaf}"), channels, 1, activation)
+    /// Reads `name.fc1` and `name.fc2`, behind `depthwise`.
+    ///
+    /// # Errors
+    /// [`crate::Error::WeightsMismatch`] names the tensor that is missing, of another shape, or cannot be.
+    pub fn load(
+        weights: &dyn Weights,
+        name: &str,
+        depthwise: &Depthwise2d,
+        channels: usize,
+        squeeze: usize,
+    ) -> Result<Self> {
+        let linear = |leaf: &str, k: usize, n: usize, activation| {
+            let bias = weights.f32(&format!("{name}.{leaf}.bias"), &[n])?;
+            Ok(Gemv::new(&weights.f32(&format!("{name}.{leaf}.weight"), &[n, k, 1, 1])?, &bias, activation))
         };
+        let output = Format::load(weights, &format!("{name}.output"), channels)?;
         Ok(SqueezeExcitation {
-            fc1: linear("fc1", (channels, squeeze), Activation::Relu)?,
-            fc2: linear("fc2", (squeeze, channels), Activation::Hardsigmoid)?,
+            fc1: linear("fc1", channels, squeeze, Activation::Relu)?,
+            fc2: linear("fc2", squeeze, channels, Activation::Hardsigmoid)?,
+            squeeze,
+            output: if depthwise.output().is_bytes { output.of_int8() } else { output },
         })
     }
 
-    /// The scale of each channel, [channels], from the sums of each row of `pixels` pixels in all, [rows, channels].
-    pub fn scale(&self, cx: &mut Context, row_sums: &[f32], channels: usize, pixels: usize) -> Tensor {
-        let mut mean = cx.workspace.tensor(1, 1, channels, 0);
-        mean_pool(row_sums.chunks_exact(channels), pixels, mean.data_mut());
-        let squeezed = self.fc1.forward(cx, &mean, 0, None, None);
-        let scale = self.fc2.forward(cx, &squeezed, 0, None, None);
-        cx.workspace.give_tensor(mean);
+    /// What comes out.
+    pub fn output(&self) -> &Format {
+        &self.output
+    }
+
+    /// `x` times the gate; or `x` as it is and the gate, [1, 1, c], for a layer behind in f32 to take into its weights.
+    pub fn forward(&self, cx: &mut Context, x: Map, row_sums: Option<RowSums>) -> (Map, Option<Tensor>) {
+        let gate = self.gate(cx, &x, row_sums);
+        if cx.activations.is_some() {
+            self.watch_product(cx, &x, gate.data());
+        }
+        let product = match (x, &self.output.quantisation) {
+            (Map::U8(mut x, from), Some(to)) => {
+                let mut room = cx.workspace.take(x.c);
+                scale_i8::<Best>(&mut x, &from.affine, gate.data(), &to.affine, &mut room);
+                cx.workspace.give(room);
+                Map::U8(x, to.clone())
+            }
+            (Map::F32(mut x), Some(_)) => {
+                multiply(&mut x, gate.data());
+                Map::F32(x)
+            }
+            (x, None) => return (x, Some(gate)),
+        };
+        cx.workspace.give_tensor(gate);
+        (product, None)
+    }
+
+    /// hardsigmoid(fc2(relu(fc1(mean of x)))), [1, 1, c].
+    fn gate(&self, cx: &mut Context, x: &Map, row_sums: Option<RowSums>) -> Tensor {
+        let (h, w, c) = x.shape();
+        let mut mean = cx.workspace.tensor(1, 1, c, 0);
+        match (row_sums, x) {
+            (Some(RowSums::F32(sums)), _) => {
+                mean_pool(sums.chunks_exact(c), h * w, mean.data_mut());
+                cx.workspace.give(sums);
+            }
+            (Some(RowSums::U8(sums)), Map::U8(_, quantisation)) => {
+                mean_pool_i8(&sums, h * w, &quantisation.params, mean.data_mut());
+                cx.workspace.give(sums);
+            }
+            _ => mean = x.mean(cx),
+        }
+        let mut squeezed = cx.workspace.tensor(1, 1, self.squeeze, 0);
+        self.fc1.run(mean.data(), squeezed.data_mut());
+        self.fc2.run(squeezed.data(), mean.data_mut());
         cx.workspace.give_tensor(squeezed);
-        scale
+        mean
+    }
+
+    /// Shows the product to who watches the activations: in f32 it is never made otherwise.
+    fn watch_product(&self, cx: &mut Context, x: &Map, gate: &[f32]) {
+        let (h, w, c) = x.shape();
+        let mut product = cx.workspace.tensor(h, w, c, 0);
+        let x = View::from(x).f32(cx);
+        (0..h).for_each(|y| product.row_mut(y).copy_from_slice(x.row(y)));
+        x.give(cx);
+        multiply(&mut product, gate);
+        cx.watch_activation(&self.output, &product);
+        cx.workspace.give_tensor(product);
+    }
+}
+
+/// Multiplies each pixel of `x` by `gate` [c].
+fn multiply(x: &mut Tensor, gate: &[f32]) {
+    for y in 0..x.h {
+        x.row_mut(y)
+            .chunks_exact_mut(gate.len())
+            .for_each(|pixel| pixel.iter_mut().zip(gate).for_each(|(x, g)| *x *= g));
     }
 }

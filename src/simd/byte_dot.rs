@@ -1,7 +1,7 @@
 //! The dot of bytes: one instruction where the engine has it, whose meaning WebAssembly leaves to the CPU when a byte of
 //! the second operand has its top bit set. A probe tells what it is, and whether int8 kernels can use it exactly.
 
-use super::Simd;
+use super::{Best, Simd};
 use std::hint::black_box;
 
 /// An instruction that adds to each i32 lane the dot of four signed bytes of `w` with four bytes of `a`.
@@ -33,6 +33,16 @@ pub enum DotKind {
 }
 
 impl DotKind {
+    /// The fastest exact way of this engine, with the best words of this build.
+    pub fn of_engine() -> DotKind {
+        DotKind::probe::<Best, <Best as Simd>::Dot>()
+    }
+
+    /// As `info()` names it.
+    pub fn name(self) -> &'static str {
+        if self == DotKind::I16 { "dot-i16" } else { "dot-i8" }
+    }
+
     /// The fastest exact way that `D` allows: sixteen weights of 127 with sixteen activations of 255 tell.
     ///
     /// 4 * 127 * 255 is exact and unsigned; 4 * 127 * -1 took 255 for a signed byte; older x86 saturates pairs at 32767.

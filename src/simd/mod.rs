@@ -12,6 +12,8 @@ mod simd128;
 
 pub use byte_dot::{ByteDot, DotKind, NoByteDot};
 pub use scalar::Scalar;
+#[cfg(not(target_arch = "wasm32"))]
+pub use scalar::{ByteDotAnswer, simulate_byte_dot};
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 pub use simd128::Relaxed;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -26,6 +28,14 @@ pub type Best = Simd128;
 /// The best vocabulary of this build.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub type Best = Scalar;
+
+/// The best vocabulary whose madd rounds twice, so that every build computes the same bits: for the f32 layers of an int8
+/// model, whose last bits would move bytes further on.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub type Exact = Simd128;
+/// The best vocabulary whose madd rounds twice.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+pub type Exact = Scalar;
 
 /// Four lanes of f32 or i32, eight of i16, sixteen bytes. Every method is one instruction, or two, where the instruction
 /// set has it.

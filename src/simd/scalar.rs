@@ -1,6 +1,61 @@
 //! Plain Rust for any target: native tests, and the meaning of each word.
 
-use super::{NoByteDot, Simd};
+#[cfg(target_arch = "wasm32")]
+use super::NoByteDot;
+use super::Simd;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use simulated::{Answer as ByteDotAnswer, simulate_byte_dot};
+
+/// A dot of bytes that can be any CPU's, so that tests on one machine run models as all of them would.
+#[cfg(not(target_arch = "wasm32"))]
+mod simulated {
+    use super::Scalar;
+    use crate::simd::ByteDot;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    static ANSWER: AtomicU8 = AtomicU8::new(Answer::None as u8);
+
+    /// What a CPU makes of the dot.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    pub enum Answer {
+        /// There is none.
+        None,
+        /// Exact; activations have no sign.
+        Unsigned,
+        /// Exact; activations have a sign.
+        Signed,
+        /// Sums of pairs saturate at 16 bits.
+        Saturating,
+    }
+
+    /// From now on the dot is the one of such a CPU; models loaded before must not run any more.
+    pub fn simulate_byte_dot(answer: Answer) {
+        ANSWER.store(answer as u8, Ordering::SeqCst);
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct Dot;
+
+    impl ByteDot<Scalar> for Dot {
+        fn dot_add(w: [u8; 16], a: [u8; 16], acc: [i32; 4]) -> [i32; 4] {
+            let answer = ANSWER.load(Ordering::Relaxed);
+            let product = |i: usize| match answer == Answer::Signed as u8 {
+                true => i32::from(w[i] as i8) * i32::from(a[i] as i8),
+                false => i32::from(w[i] as i8) * i32::from(a[i]),
+            };
+            let pair = |i: usize| match answer == Answer::Saturating as u8 {
+                true => (product(i) + product(i + 1)).clamp(i16::MIN.into(), i16::MAX.into()),
+                false => product(i) + product(i + 1),
+            };
+            match answer == Answer::None as u8 {
+                true => acc,
+                false => std::array::from_fn(|i| acc[i] + pair(4 * i) + pair(4 * i + 2)),
+            }
+        }
+    }
+}
 
 /// Four floats in an array.
 #[derive(Clone, Copy)]
@@ -16,7 +71,10 @@ impl Simd for Scalar {
     type I32 = [i32; 4];
     type I16 = [i16; 8];
     type Bytes = [u8; 16];
+    #[cfg(target_arch = "wasm32")]
     type Dot = NoByteDot;
+    #[cfg(not(target_arch = "wasm32"))]
+    type Dot = simulated::Dot;
     const NAME: &'static str = "scalar";
     const GEMM_ROWS: usize = 4;
 

@@ -15,6 +15,7 @@ pub use safetensors::{Metadata, SafeTensorsFile};
 pub use state_dict::{StateDict, TensorInfo};
 
 use crate::{Error, Result};
+use ::safetensors::Dtype;
 
 /// Where a builder reads its tensors from.
 pub trait Weights {
@@ -27,6 +28,29 @@ pub trait Weights {
     /// # Errors
     /// [`Error::WeightsMismatch`] when it is missing, of another shape or dtype, or holds a value that is not finite.
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()>;
+
+    /// What is stored under `name`: none where nothing is, or where weights are made as they are asked for.
+    fn info(&self, _name: &str) -> Option<TensorInfo> {
+        None
+    }
+
+    /// Whether some layer has int8 weights.
+    fn is_quantised(&self) -> bool {
+        false
+    }
+
+    /// [`Weights::rows`] for the bytes of a tensor of I8 or U8, as `dtype` says.
+    ///
+    /// # Errors
+    /// As for [`Weights::rows`].
+    fn byte_rows(&self, name: &str, _: &[usize], _dtype: Dtype, _: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        Err(mismatch(name, "is missing"))
+    }
+
+    /// The name in the file of what a builder calls `name`.
+    fn path(&self, name: &str) -> String {
+        name.to_string()
+    }
 
     /// The floats of tensor `name`, in C order.
     ///

@@ -1,4 +1,4 @@
-//! Weights in a .safetensors file, as `save_file(model.state_dict())` writes it: F32 or F16.
+//! Weights in a .safetensors file, as `save_file(model.state_dict())` writes it: F32 or F16, and int8 where it is quantised.
 
 use super::{Source, StateDict, TensorInfo, Weights, mismatch};
 use crate::{Error, Result};
@@ -125,35 +125,73 @@ fn decode(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
     }
 }
 
-impl Weights for SafeTensorsFile<'_> {
-    fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+impl SafeTensorsFile<'_> {
+    /// Calls `each` with the first row and the bytes of some rows at a time of tensor `name`, which must be as said.
+    fn blocks(
+        &self,
+        name: &str,
+        shape: &[usize],
+        dtypes: &[Dtype],
+        each: &mut dyn FnMut(usize, Dtype, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         let info = self.header.info(name).ok_or_else(|| mismatch(name, "is missing"))?;
         if info.shape != shape {
             return Err(mismatch(name, format_args!("has shape {:?}, not {shape:?}", info.shape)));
         }
-        if !matches!(info.dtype, Dtype::F32 | Dtype::F16) {
-            return Err(mismatch(name, format_args!("is {:?}, not F32 or F16", info.dtype)));
+        if !dtypes.contains(&info.dtype) {
+            let wanted: Vec<String> = dtypes.iter().map(|d| format!("{d:?}")).collect();
+            return Err(mismatch(name, format_args!("is {:?}, not {}", info.dtype, wanted.join(" or "))));
         }
+        let row = row_len(shape) * info.dtype.bitsize() / 8;
         // A scalar is one row; an empty row has nothing to read, however many there are.
-        let (rows, inner) = shape.split_first().unwrap_or((&1, &[]));
-        let (row, bytes) = (inner.iter().product::<usize>(), info.dtype.bitsize() / 8);
-        let rows = if row == 0 { 0 } else { *rows };
-        let block = (BLOCK / row.max(1)).max(1);
-        let (mut raw, mut values) = (Vec::new(), Vec::new());
+        let rows = if row == 0 { 0 } else { shape.first().map_or(1, |n| *n) };
+        let block = (BLOCK / row_len(shape).max(1)).max(1);
+        let mut raw = Vec::new();
         for first in (0..rows).step_by(block) {
-            raw.resize(block.min(rows - first) * row * bytes, 0);
-            self.source.read(self.data + info.data_offsets.0 + first * row * bytes, &mut raw);
-            decode(info.dtype, &raw, &mut values);
+            raw.resize(block.min(rows - first) * row, 0);
+            self.source.read(self.data + info.data_offsets.0 + first * row, &mut raw);
+            each(first, info.dtype, &raw)?;
+        }
+        Ok(())
+    }
+}
+
+/// Elements of one index of the first dimension.
+fn row_len(shape: &[usize]) -> usize {
+    shape.iter().skip(1).product()
+}
+
+impl Weights for SafeTensorsFile<'_> {
+    fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+        let (row, mut values) = (row_len(shape), Vec::new());
+        self.blocks(name, shape, &[Dtype::F32, Dtype::F16], &mut |first, dtype, bytes| {
+            decode(dtype, bytes, &mut values);
             if let Some(i) = values.iter().position(|v| !v.is_finite()) {
                 return Err(mismatch(name, format_args!("holds {} at {}", values[i], first * row + i)));
             }
             values.chunks_exact(row).enumerate().for_each(|(i, row)| each(first + i, row));
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+
+    fn byte_rows(&self, name: &str, shape: &[usize], dtype: Dtype, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.blocks(name, shape, &[dtype], &mut |first, _, bytes| {
+            bytes.chunks_exact(row_len(shape)).enumerate().for_each(|(i, row)| each(first + i, row));
+            Ok(())
+        })
     }
 
     fn contains(&self, name: &str) -> bool {
         self.header.info(name).is_some()
+    }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        let info = self.header.info(name)?;
+        Some(TensorInfo { name: name.to_string(), shape: info.shape.clone(), dtype: info.dtype })
+    }
+
+    fn is_quantised(&self) -> bool {
+        self.header.tensors().values().any(|info| info.dtype == Dtype::I8)
     }
 }
 

@@ -9,8 +9,8 @@ use crate::kernels::Activation;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
 use crate::models::{Input, Model, Options, Output, Raw};
 use crate::nn::boxes::Box2d;
-use crate::nn::{Context, Conv2d};
-use crate::tensor::Tensor;
+use crate::nn::{Context, Conv2d, Format, Map};
+use crate::tensor::{Element, Tensor};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -91,16 +91,23 @@ impl FasterRcnn {
             return Err(Error::WeightsMismatch(message.to_string()));
         }
         let tap = stages[stages.len() - 2];
-        let fpn = |leaf: &str, from, kernel| {
+        let [low, high] = [tap, setting.len() + 1].map(|index| body.layer(index));
+        let fpn = |leaf: &str, input: &Conv2d, kernel, residual: Option<&Format>| {
             let name = format!("backbone.fpn.{leaf}.0");
-            Conv2d::load(weights, &name, (from, FPN_CHANNELS), kernel, Activation::Identity)
+            let channels = (input.out_channels(), FPN_CHANNELS);
+            Conv2d::load_adding(weights, &name, (input.output(), residual), channels, kernel, Activation::Identity)
         };
-        let (low, high) = (body.out_channels(tap), body.out_channels(setting.len() + 1));
+        let top = fpn("inner_blocks.1", high, 1, None)?;
+        let merge = fpn("inner_blocks.0", low, 1, Some(top.output()))?;
+        let inner_blocks = [merge, top];
+        let layer_blocks =
+            [fpn("layer_blocks.0", &inner_blocks[0], 3, None)?, fpn("layer_blocks.1", &inner_blocks[1], 3, None)?];
+        let features = Format::of_both(layer_blocks[0].output(), layer_blocks[1].output());
         Ok(FasterRcnn {
-            inner_blocks: [fpn("inner_blocks.0", low, 1)?, fpn("inner_blocks.1", high, 1)?],
-            layer_blocks: [fpn("layer_blocks.0", FPN_CHANNELS, 3)?, fpn("layer_blocks.1", FPN_CHANNELS, 3)?],
-            rpn: Rpn::load(weights, FPN_CHANNELS)?,
+            rpn: Rpn::load(weights, &features, FPN_CHANNELS)?,
             roi_heads: RoiHeads::load(weights, FPN_CHANNELS, config.representation_size, config.num_classes)?,
+            inner_blocks,
+            layer_blocks,
             tap,
             body,
             config,
@@ -108,19 +115,20 @@ impl FasterRcnn {
     }
 
     /// The pyramid's levels 0, 1 and pool, with a halo of 1.
-    fn features(&self, cx: &mut Context, input: &Tensor) -> [Tensor; 3] {
+    fn features(&self, cx: &mut Context, input: &Tensor) -> [Map; 3] {
         let (low, high) = self.body.forward(cx, input, Some(Tap::Output(self.tap)), 0);
         let low = low.expect("the tap lies before the last layer");
         let top = self.inner_blocks[1].forward(cx, &high, 1, None, None);
-        cx.workspace.give_tensor(high);
+        cx.give(high);
         let level1 = self.layer_blocks[1].forward(cx, &top, 1, None, None);
-        let near =
-            ((top.h, top.w) != (low.h, low.w)).then(|| pick(cx, &top, (low.h, low.w), |i, from, to| i * from / to));
-        let merged = self.inner_blocks[0].forward(cx, &low, 1, Some(near.as_ref().unwrap_or(&top)), None);
+        let ((h, w, _), (low_h, low_w, _)) = (top.shape(), low.shape());
+        let near = ((h, w) != (low_h, low_w)).then(|| pick(cx, &top, (low_h, low_w), |i, from, to| i * from / to));
+        let residual = near.as_ref().unwrap_or(&top).into();
+        let merged = self.inner_blocks[0].forward(cx, &low, 1, Some(residual), None);
         let level0 = self.layer_blocks[0].forward(cx, &merged, 1, None, None);
         // LastLevelMaxPool, max_pool2d(x, 1, 2): every second pixel, of an odd side too.
-        let pool = pick(cx, &level1, (level1.h.div_ceil(2), level1.w.div_ceil(2)), |i, _, _| 2 * i);
-        near.into_iter().chain([low, top, merged]).for_each(|t| cx.workspace.give_tensor(t));
+        let pool = pick(cx, &level1, (h.div_ceil(2), w.div_ceil(2)), |i, _, _| 2 * i);
+        near.into_iter().chain([low, top, merged]).for_each(|map| cx.give(map));
         for (name, map) in [("features.0", &level0), ("features.1", &level1), ("features.pool", &pool)] {
             cx.observe(name, map);
         }
@@ -143,7 +151,7 @@ impl Model for FasterRcnn {
         observe_boxes(cx, "rpn.proposals", &proposals);
         let boxes = self.config.boxes.with(options);
         let found = self.roi_heads.forward(cx, &features[0], &proposals, size, &boxes, options.classes.as_deref());
-        features.into_iter().for_each(|f| cx.workspace.give_tensor(f));
+        features.into_iter().for_each(|map| cx.give(map));
         Raw::Detections(found)
     }
 
@@ -170,13 +178,27 @@ fn observe_boxes(cx: &mut Context, name: &str, boxes: &[Box2d]) {
 }
 
 /// `x` at `size`, halo 1: row and column i come from `source(i, side of x, side of the output)`.
-fn pick(cx: &mut Context, x: &Tensor, size: (usize, usize), source: fn(usize, usize, usize) -> usize) -> Tensor {
-    let mut out = cx.workspace.tensor(size.0, size.1, x.c, 1);
-    for y in 0..size.0 {
-        let row = x.row(source(y, x.h, size.0));
-        for (i, pixel) in out.row_mut(y).chunks_exact_mut(x.c).enumerate() {
-            pixel.copy_from_slice(&row[source(i, x.w, size.1) * x.c..][..x.c]);
+fn pick(cx: &mut Context, x: &Map, size: (usize, usize), source: fn(usize, usize, usize) -> usize) -> Map {
+    match x {
+        Map::F32(x) => {
+            let mut out = cx.workspace.tensor(size.0, size.1, x.c, 1);
+            copy_picked(x, &mut out, source);
+            Map::F32(out)
+        }
+        Map::U8(x, quantisation) => {
+            let mut out = cx.workspace.tensor_u8(size.0, size.1, 1, quantisation.params.zero_point());
+            copy_picked(x, &mut out, source);
+            Map::U8(out, quantisation.clone())
         }
     }
-    out
+}
+
+fn copy_picked<T: Element>(x: &Tensor<T>, out: &mut Tensor<T>, source: fn(usize, usize, usize) -> usize) {
+    let (h, w) = (out.h, out.w);
+    for y in 0..h {
+        let row = x.row(source(y, x.h, h));
+        for (i, pixel) in out.row_mut(y).chunks_exact_mut(x.c).enumerate() {
+            pixel.copy_from_slice(&row[source(i, x.w, w) * x.c..][..x.c]);
+        }
+    }
 }

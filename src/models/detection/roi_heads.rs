@@ -5,7 +5,7 @@ use crate::kernels::Activation;
 use crate::models::Options;
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
 use crate::nn::roi_align::RoiAlign;
-use crate::nn::{Context, Conv2d, softmax};
+use crate::nn::{Context, Conv2d, Format, View, softmax};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -37,10 +37,14 @@ impl BoxConfig {
 /// fc6, fc7 and the two predictors.
 #[derive(Debug)]
 pub struct RoiHeads {
+    /// What fc6 reads.
+    pooled: Format,
     fc6: Conv2d,
     fc7: Conv2d,
     cls_score: Conv2d,
     bbox_pred: Conv2d,
+    /// Whether the model has int8 layers, whose bytes must not depend on the build.
+    exact: bool,
 }
 
 impl RoiHeads {
@@ -49,39 +53,49 @@ impl RoiHeads {
     /// # Errors
     /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape.
     pub fn load(weights: &dyn Weights, channels: usize, representation: usize, num_classes: usize) -> Result<RoiHeads> {
-        let linear = |leaf: &str, from, to, pool, activation| {
-            Conv2d::linear(weights, &format!("roi_heads.{leaf}"), (from, to), pool, activation)
+        let linear = |leaf: &str, input: &Format, from, to, pool, activation| {
+            Conv2d::linear(weights, &format!("roi_heads.{leaf}"), input, (from, to), pool, activation)
         };
         let (relu, identity) = (Activation::Relu, Activation::Identity);
+        let pooled = Format::load(weights, "roi_heads.box_roi_pool.output", channels)?;
+        let fc6 = linear("box_head.fc6", &pooled, channels, representation, POOL, relu)?;
+        let fc7 = linear("box_head.fc7", fc6.output(), representation, representation, 1, relu)?;
+        let predictor =
+            |leaf: &str, n| linear(&format!("box_predictor.{leaf}"), fc7.output(), representation, n, 1, identity);
         Ok(RoiHeads {
-            fc6: linear("box_head.fc6", channels, representation, POOL, relu)?,
-            fc7: linear("box_head.fc7", representation, representation, 1, relu)?,
-            cls_score: linear("box_predictor.cls_score", representation, num_classes, 1, identity)?,
-            bbox_pred: linear("box_predictor.bbox_pred", representation, 4 * num_classes, 1, identity)?,
+            cls_score: predictor("cls_score", num_classes)?,
+            bbox_pred: predictor("bbox_pred", 4 * num_classes)?,
+            pooled,
+            fc6,
+            fc7,
+            exact: weights.is_quantised(),
         })
     }
 
     /// Detections (group = class) of `proposals` on `features`, best first, in pixels of the picture of `size` = [h, w],
     /// of `classes` only when they are given, sorted.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
         cx: &mut Context,
-        features: &Tensor,
+        features: impl Into<View<'a>>,
         proposals: &[Box2d],
         size: (usize, usize),
         config: &BoxConfig,
         classes: Option<&[usize]>,
     ) -> Vec<Candidate> {
+        let features = features.into().f32(cx);
         // MultiScaleRoIAlign infers the scale as a power of two; both levels have it, and the mapper takes the first.
         let spatial_scale = (features.h as f32 / size.0 as f32).log2().round().exp2();
-        let align = RoiAlign { output_size: POOL, sampling_ratio: 2, spatial_scale };
-        let pooled = align.forward(cx, features, proposals);
+        let align = RoiAlign { output_size: POOL, sampling_ratio: 2, spatial_scale, exact: self.exact };
+        let pooled = align.forward(cx, &features, proposals);
+        features.give(cx);
         cx.observe("roi_heads.box_roi_pool", &pooled);
+        cx.watch_activation(&self.pooled, &pooled);
         let hidden = self.fc6.forward(cx, &pooled, 0, None, None);
         let head = self.fc7.forward(cx, &hidden, 0, None, None);
         cx.observe("roi_heads.box_head", &head);
-        let mut logits = self.cls_score.forward(cx, &head, 0, None, None);
-        let deltas = self.bbox_pred.forward(cx, &head, 0, None, None);
+        let mut logits = self.cls_score.forward(cx, &head, 0, None, None).into_f32(cx);
+        let deltas = self.bbox_pred.forward(cx, &head, 0, None, None).into_f32(cx);
         cx.observe("roi_heads.cls_score", &logits);
         cx.observe("roi_heads.bbox_pred", &deltas);
         logits.data_mut().chunks_exact_mut(self.cls_score.out_channels()).for_each(softmax);
@@ -89,7 +103,8 @@ impl RoiHeads {
         if let Some(classes) = classes {
             candidates.retain(|c| classes.binary_search(&c.group).is_ok());
         }
-        [pooled, hidden, head, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        [pooled, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        [hidden, head].into_iter().for_each(|map| cx.give(map));
         batched_nms(candidates, config.nms_thresh, config.detections_per_img)
     }
 }

@@ -4,8 +4,7 @@ use crate::Result;
 use crate::kernels::Activation;
 use crate::models::Options;
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
-use crate::nn::{Context, Conv2d};
-use crate::tensor::Tensor;
+use crate::nn::{Context, Conv2d, Format, Map};
 use crate::weights::Weights;
 
 /// Sides and shapes of the anchors of every cell, at every level.
@@ -48,18 +47,19 @@ pub struct Rpn {
 }
 
 impl Rpn {
-    /// Reads `rpn.head.*` of `channels` features.
+    /// Reads `rpn.head.*` for maps of `channels` in the one format `features`.
     ///
     /// # Errors
     /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape.
-    pub fn load(weights: &dyn Weights, channels: usize) -> Result<Rpn> {
-        let layer = |leaf: &str, n, kernel, activation| {
-            Conv2d::load(weights, &format!("rpn.head.{leaf}"), (channels, n), kernel, activation)
+    pub fn load(weights: &dyn Weights, features: &Format, channels: usize) -> Result<Rpn> {
+        let layer = |leaf: &str, input: &Format, n, kernel, activation| {
+            Conv2d::load(weights, &format!("rpn.head.{leaf}"), input, (channels, n), kernel, activation)
         };
+        let conv = layer("conv.0.0", features, channels, 3, Activation::Relu)?;
         Ok(Rpn {
-            conv: layer("conv.0.0", channels, 3, Activation::Relu)?,
-            cls_logits: layer("cls_logits", ANCHORS, 1, Activation::Identity)?,
-            bbox_pred: layer("bbox_pred", 4 * ANCHORS, 1, Activation::Identity)?,
+            cls_logits: layer("cls_logits", conv.output(), ANCHORS, 1, Activation::Identity)?,
+            bbox_pred: layer("bbox_pred", conv.output(), 4 * ANCHORS, 1, Activation::Identity)?,
+            conv,
         })
     }
 
@@ -68,7 +68,7 @@ impl Rpn {
     pub fn forward(
         &self,
         cx: &mut Context,
-        features: &[Tensor],
+        features: &[Map],
         padded: (usize, usize),
         size: (usize, usize),
         config: &RpnConfig,
@@ -76,19 +76,21 @@ impl Rpn {
         let mut candidates = Vec::new();
         for (level, map) in features.iter().enumerate() {
             let hidden = self.conv.forward(cx, map, 0, None, None);
-            let logits = self.cls_logits.forward(cx, &hidden, 0, None, None);
-            let deltas = self.bbox_pred.forward(cx, &hidden, 0, None, None);
+            let logits = self.cls_logits.forward(cx, &hidden, 0, None, None).into_f32(cx);
+            let deltas = self.bbox_pred.forward(cx, &hidden, 0, None, None).into_f32(cx);
+            cx.give(hidden);
             cx.observe(format_args!("rpn.head.cls_logits.{level}"), &logits);
             cx.observe(format_args!("rpn.head.bbox_pred.{level}"), &deltas);
-            let stride = (padded.0 / map.h, padded.1 / map.w);
+            let (h, w, _) = map.shape();
+            let stride = (padded.0 / h, padded.1 / w);
             for i in top_n(logits.data(), config.pre_nms_top_n) {
                 let score = 1.0 / (1.0 + (-logits.data()[i]).exp());
-                let b = clip(decode(anchor(i, map.w, stride), &deltas.data()[4 * i..4 * i + 4], [1.0; 4]), size);
+                let b = clip(decode(anchor(i, w, stride), &deltas.data()[4 * i..4 * i + 4], [1.0; 4]), size);
                 if is_large(b, 1e-3) && score >= config.score_thresh {
                     candidates.push(Candidate { b, score, group: level });
                 }
             }
-            [hidden, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+            [logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         }
         let kept = batched_nms(candidates, config.nms_thresh, config.post_nms_top_n);
         kept.into_iter().map(|c| c.b).collect()

@@ -12,13 +12,13 @@ use crate::kernels::resize_u8::Normalise;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
 use crate::models::{Input, Model, Options, Output, Raw};
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode};
-use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, softmax};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, softmax};
 use crate::tensor::Tensor;
-use crate::weights::Weights;
+use crate::weights::{TensorInfo, Weights};
 use crate::{Error, Result};
+use safetensors::Dtype;
 
 const EXTRAS: usize = 4;
-const MAPS: usize = 2 + EXTRAS;
 const BACKBONE: &str = "backbone.features";
 const BOX_WEIGHTS: [f32; 4] = [10.0, 10.0, 5.0, 5.0];
 /// Of mean and standard deviation: values go from 0..1 to -1..1.
@@ -66,11 +66,10 @@ struct SplitBackbone<'a> {
 }
 
 impl SplitBackbone<'_> {
-    /// The name in the file of `backbone.features.i.rest`.
+    /// The name in the file of `backbone.features.i.rest`; all others stay.
     fn rename(&self, name: &str) -> String {
         let tail = name.strip_prefix(BACKBONE).and_then(|tail| tail.strip_prefix('.'));
-        let parts = tail.and_then(|tail| tail.split_once('.'));
-        let (index, rest) = parts.expect("a layer of the backbone");
+        let Some((index, rest)) = tail.and_then(|tail| tail.split_once('.')) else { return name.to_string() };
         let index: usize = index.parse().expect("a layer's index");
         if index < self.c4 {
             return format!("{BACKBONE}.0.{index}.{rest}");
@@ -94,6 +93,22 @@ impl Weights for SplitBackbone<'_> {
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         self.weights.rows(&self.rename(name), shape, each)
     }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        self.weights.info(&self.rename(name))
+    }
+
+    fn is_quantised(&self) -> bool {
+        self.weights.is_quantised()
+    }
+
+    fn byte_rows(&self, name: &str, shape: &[usize], dtype: Dtype, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.weights.byte_rows(&self.rename(name), shape, dtype, each)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.rename(name)
+    }
 }
 
 /// _extra_block: halves the map.
@@ -105,23 +120,22 @@ struct ExtraBlock {
 }
 
 impl ExtraBlock {
-    fn load(weights: &dyn Weights, name: &str, layer: Conv2dNormActivation) -> Result<ExtraBlock> {
+    fn load(weights: &dyn Weights, name: &str, input: &Format, layer: Conv2dNormActivation) -> Result<ExtraBlock> {
         let between = layer.out_channels / 2;
         let squeeze = Conv2dNormActivation { out_channels: between, ..layer };
         let depthwise = Conv2dNormActivation { in_channels: between, kernel: 3, stride: 2, ..squeeze };
         let project = Conv2dNormActivation { in_channels: between, ..layer };
-        Ok(ExtraBlock {
-            squeeze: squeeze.dense(weights, &format!("{name}.0"))?,
-            depthwise: depthwise.depthwise(weights, &format!("{name}.1"))?,
-            project: project.dense(weights, &format!("{name}.2"))?,
-        })
+        let squeeze = squeeze.dense(weights, &format!("{name}.0"), input)?;
+        let depthwise = depthwise.depthwise(weights, &format!("{name}.1"), squeeze.output())?;
+        let project = project.dense(weights, &format!("{name}.2"), depthwise.output())?;
+        Ok(ExtraBlock { squeeze, depthwise, project })
     }
 
-    fn forward(&self, cx: &mut Context, x: &Tensor) -> Tensor {
+    fn forward(&self, cx: &mut Context, x: &Map) -> Map {
         let squeezed = self.squeeze.forward(cx, x, self.depthwise.padding(), None, None);
         let halved = self.depthwise.forward(cx, &squeezed, None);
         let out = self.project.forward(cx, &halved, 1, None, None);
-        [squeezed, halved].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        [squeezed, halved].into_iter().for_each(|map| cx.give(map));
         out
     }
 }
@@ -138,32 +152,35 @@ impl Head {
     fn load(
         weights: &dyn Weights,
         name: &str,
-        channels: &[usize; MAPS],
+        maps: &[(&Format, usize)],
         columns: usize,
         layer: Conv2dNormActivation,
     ) -> Result<Head> {
-        let block = |(i, &c): (usize, &usize)| {
+        let block = |(i, &(input, c)): (usize, &(&Format, usize))| {
             let name = format!("head.{name}.module_list.{i}");
             let depthwise = Conv2dNormActivation { in_channels: c, out_channels: c, kernel: 3, ..layer };
             let (name_of, outputs) = (|leaf: usize| format!("{name}.{leaf}"), (c, columns * BOXES));
-            let predictor = Conv2d::load(weights, &name_of(1), outputs, 1, Activation::Identity)?;
-            Ok((depthwise.depthwise(weights, &name_of(0))?, predictor))
+            let depthwise = depthwise.depthwise(weights, &name_of(0), input)?;
+            let input = depthwise.output();
+            let predictor = Conv2d::load(weights, &name_of(1), input, outputs, 1, Activation::Identity)?;
+            Ok((depthwise, predictor))
         };
-        Ok(Head { layers: channels.iter().enumerate().map(block).collect::<Result<_>>()?, columns })
+        Ok(Head { layers: maps.iter().enumerate().map(block).collect::<Result<_>>()?, columns })
     }
 
     /// The predictions of all boxes, [1, boxes, columns], in the order (map, y, x, box).
-    fn forward(&self, cx: &mut Context, maps: &[Tensor]) -> Tensor {
-        let boxes: usize = maps.iter().map(|map| map.h * map.w * BOXES).sum();
+    fn forward(&self, cx: &mut Context, maps: &[Map]) -> Tensor {
+        let boxes: usize = maps.iter().map(|map| map.shape().0 * map.shape().1 * BOXES).sum();
         let mut all = cx.workspace.tensor(1, boxes, self.columns, 0);
         let mut first = 0;
         for (map, (depthwise, predictor)) in maps.iter().zip(&self.layers) {
             let filtered = depthwise.forward(cx, map, None);
-            let predicted = predictor.forward(cx, &filtered, 0, None, None);
+            let predicted = predictor.forward(cx, &filtered, 0, None, None).into_f32(cx);
             // A cell's channels are its boxes one after another.
             all.data_mut()[first..][..predicted.data().len()].copy_from_slice(predicted.data());
             first += predicted.data().len();
-            [filtered, predicted].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+            cx.give(filtered);
+            cx.workspace.give_tensor(predicted);
         }
         all
     }
@@ -189,12 +206,10 @@ impl Ssdlite {
         let setting = &config.inverted_residual_setting;
         let c4 = setting.iter().rposition(|row| row.stride > 1).map_or(0, |i| i + 1);
         let backbone = MobileNetV3::load(&SplitBackbone { weights, c4 }, BACKBONE, setting, config.batch_norm_eps)?;
-        let Some(expanded) = backbone.expanded_channels(c4) else {
+        let Some(expansion) = backbone.expansion(c4) else {
             let message = "the inverted-residual setting's last row of stride 2 has no expansion, which SSDlite reads";
             return Err(Error::WeightsMismatch(message.to_string()));
         };
-        let [a, b, c, d] = config.extra_channels;
-        let channels = [expanded, backbone.out_channels(setting.len() + 1), a, b, c, d];
         let layer = Conv2dNormActivation {
             in_channels: 0,
             out_channels: 0,
@@ -204,16 +219,20 @@ impl Ssdlite {
             activation: Activation::Relu6,
             batch_norm_eps: config.batch_norm_eps,
         };
-        let extra = channels[1..].windows(2).enumerate().map(|(i, pair)| {
-            let layer = Conv2dNormActivation { in_channels: pair[0], out_channels: pair[1], ..layer };
-            ExtraBlock::load(weights, &format!("backbone.extra.{i}"), layer)
-        });
-        let extra = extra.collect::<Result<_>>()?;
-        let head = |name, columns| Head::load(weights, name, &channels, columns, layer);
+        let last = backbone.layer(setting.len() + 1);
+        let mut extra: Vec<ExtraBlock> = Vec::with_capacity(EXTRAS);
+        for (i, out_channels) in config.extra_channels.into_iter().enumerate() {
+            let before = extra.last().map_or(last, |block| &block.project);
+            let layer = Conv2dNormActivation { in_channels: before.out_channels(), out_channels, ..layer };
+            extra.push(ExtraBlock::load(weights, &format!("backbone.extra.{i}"), before.output(), layer)?);
+        }
+        let layers = [expansion, last].into_iter().chain(extra.iter().map(|block| &block.project));
+        let maps: Vec<(&Format, usize)> = layers.map(|layer| (layer.output(), layer.out_channels())).collect();
+        let head = |name, columns| Head::load(weights, name, &maps, columns, layer);
         Ok(Ssdlite {
-            extra,
             classification_head: head("classification_head", config.num_classes)?,
             regression_head: head("regression_head", 4)?,
+            extra,
             c4,
             backbone,
             config,
@@ -221,7 +240,7 @@ impl Ssdlite {
     }
 
     /// The six maps, with a halo of at least 1.
-    fn features(&self, cx: &mut Context, input: &Tensor) -> Vec<Tensor> {
+    fn features(&self, cx: &mut Context, input: &Tensor) -> Vec<Map> {
         let (expansion, last) = self.backbone.forward(cx, input, Some(Tap::Expansion(self.c4)), 1);
         let mut maps = vec![expansion.expect("C4 has an expansion"), last];
         for block in &self.extra {
@@ -264,13 +283,14 @@ impl Model for Ssdlite {
         cx.observe("head.cls_logits", &scores);
         cx.observe("head.bbox_regression", &deltas);
         scores.data_mut().chunks_exact_mut(self.config.num_classes).for_each(softmax);
-        let sizes: Vec<(usize, usize)> = maps.iter().map(|map| (map.h, map.w)).collect();
+        let sizes: Vec<(usize, usize)> = maps.iter().map(|map| (map.shape().0, map.shape().1)).collect();
         let mut boxes = default_boxes(&sizes, size);
         for (b, deltas) in boxes.iter_mut().zip(deltas.data().chunks_exact(4)) {
             *b = clip(decode(*b, deltas, BOX_WEIGHTS), size);
         }
         let candidates = self.candidates(&scores, &boxes, options);
-        maps.into_iter().chain([scores, deltas]).for_each(|t| cx.workspace.give_tensor(t));
+        maps.into_iter().for_each(|map| cx.give(map));
+        [scores, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         let config = self.config.boxes.with(options);
         Raw::Detections(batched_nms(candidates, config.nms_thresh, config.detections_per_img))
     }

@@ -7,9 +7,8 @@
 use super::{SegmentationConfig, Segmenter};
 use crate::Result;
 use crate::kernels::Activation;
-use crate::kernels::pool_f32::mean_pool;
 use crate::models::mobilenetv3::MobileNetV3;
-use crate::nn::{Context, Conv2d, Conv2dNormActivation, DilatedConv2d};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, DilatedConv2d, Format, Map};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -25,47 +24,54 @@ struct Aspp {
     atrous: [DilatedConv2d; RATES.len()],
     pooling: Conv2d,
     project: Conv2d,
+    /// The mean, and the branches together.
+    formats: [Format; 2],
 }
 
 impl Aspp {
-    fn load(weights: &dyn Weights, name: &str, pointwise: Conv2dNormActivation) -> Result<Aspp> {
+    fn load(weights: &dyn Weights, name: &str, pointwise: Conv2dNormActivation, input: &Format) -> Result<Aspp> {
         let atrous = |i: usize| {
             let layer = Conv2dNormActivation { kernel: 3, dilation: RATES[i], ..pointwise };
-            layer.dilated(weights, &format!("{name}.convs.{}", i + 1))
+            layer.dilated(weights, &format!("{name}.convs.{}", i + 1), input)
         };
         let project = Conv2dNormActivation { in_channels: BRANCHES * CHANNELS, ..pointwise };
+        let pooled = Format::load(weights, &format!("{name}.convs.{}.0.output", BRANCHES - 1), pointwise.in_channels)?;
+        let side_by_side = Format::load(weights, &format!("{name}.convs.output"), project.in_channels)?;
         Ok(Aspp {
-            pointwise: pointwise.dense(weights, &format!("{name}.convs.0"))?,
+            pointwise: pointwise.dense(weights, &format!("{name}.convs.0"), input)?,
             atrous: [atrous(0)?, atrous(1)?, atrous(2)?],
             // Behind the average pool.
-            pooling: pointwise.dense_at(weights, &format!("{name}.convs.{}", BRANCHES - 1), 1)?,
-            project: project.dense(weights, &format!("{name}.project"))?,
+            pooling: pointwise.dense_at(weights, &format!("{name}.convs.{}", BRANCHES - 1), 1, &pooled)?,
+            project: project.dense(weights, &format!("{name}.project"), &side_by_side)?,
+            formats: [pooled, side_by_side],
         })
     }
 
-    fn forward(&self, cx: &mut Context, x: &Tensor, out_halo: usize) -> Tensor {
-        let mut side_by_side = cx.workspace.tensor(x.h, x.w, BRANCHES * CHANNELS, 0);
+    fn forward(&self, cx: &mut Context, x: &Map, out_halo: usize) -> Map {
+        let (h, w, _) = x.shape();
+        let mut side_by_side = cx.workspace.tensor(h, w, BRANCHES * CHANNELS, 0);
         for branch in 0..BRANCHES {
             let out = match branch {
-                0 => self.pointwise.forward(cx, x, 0, None, None),
+                0 => self.pointwise.forward(cx, x, 0, None, None).into_f32(cx),
                 i if i <= RATES.len() => self.atrous[i - 1].forward(cx, x, 0),
                 _ => self.pool(cx, x),
             };
             place(&out, &mut side_by_side, branch * CHANNELS);
             cx.workspace.give_tensor(out);
         }
+        cx.watch_activation(&self.formats[1], &side_by_side);
         let out = self.project.forward(cx, &side_by_side, out_halo, None, None);
         cx.workspace.give_tensor(side_by_side);
         out
     }
 
     /// The pooled branch, [1, 1, 256].
-    fn pool(&self, cx: &mut Context, x: &Tensor) -> Tensor {
-        let mut mean = cx.workspace.tensor(1, 1, x.c, 0);
-        mean_pool((0..x.h).map(|y| x.row(y)), x.h * x.w, mean.data_mut());
+    fn pool(&self, cx: &mut Context, x: &Map) -> Tensor {
+        let mean = x.mean(cx);
+        cx.watch_activation(&self.formats[0], &mean);
         let out = self.pooling.forward(cx, &mean, 0, None, None);
         cx.workspace.give_tensor(mean);
-        out
+        out.into_f32(cx)
     }
 }
 
@@ -110,10 +116,12 @@ impl DeepLabV3 {
         };
         let hidden = Conv2dNormActivation { in_channels: CHANNELS, kernel: 3, ..pointwise };
         let classes = (CHANNELS, config.num_classes);
+        let aspp = Aspp::load(weights, "classifier.0", pointwise, backbone.layer(setting.len() + 1).output())?;
+        let hidden = hidden.dense_at(weights, "classifier", 1, aspp.project.output())?;
         Ok(DeepLabV3 {
-            aspp: Aspp::load(weights, "classifier.0", pointwise)?,
-            hidden: hidden.dense_at(weights, "classifier", 1)?,
-            classifier: Conv2d::load(weights, "classifier.4", classes, 1, Activation::Identity)?,
+            classifier: Conv2d::load(weights, "classifier.4", hidden.output(), classes, 1, Activation::Identity)?,
+            aspp,
+            hidden,
             backbone,
             resize: config.resize,
         })
@@ -132,9 +140,9 @@ impl Segmenter for DeepLabV3 {
         cx.observe("classifier.0", &pyramid);
         let hidden = self.hidden.forward(cx, &pyramid, 0, None, None);
         cx.observe("classifier.3", &hidden);
-        let scores = self.classifier.forward(cx, &hidden, 0, None, None);
+        let scores = self.classifier.forward(cx, &hidden, 0, None, None).into_f32(cx);
         cx.observe("classifier.4", &scores);
-        [x, pyramid, hidden].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        [x, pyramid, hidden].into_iter().for_each(|map| cx.give(map));
         scores
     }
 }

@@ -40,10 +40,11 @@ impl Fcn {
             // FCNHead's own nn.BatchNorm2d has PyTorch's default.
             batch_norm_eps: 1e-5,
         };
+        let hidden = hidden.dense(weights, "classifier", backbone.layer(setting.len() + 1).output())?;
         let classes = (channels / 4, config.num_classes);
         Ok(Fcn {
-            hidden: hidden.dense(weights, "classifier")?,
-            classifier: Conv2d::load(weights, "classifier.4", classes, 1, Activation::Identity)?,
+            classifier: Conv2d::load(weights, "classifier.4", hidden.output(), classes, 1, Activation::Identity)?,
+            hidden,
             backbone,
             resize: config.resize,
         })
@@ -60,9 +61,9 @@ impl Segmenter for Fcn {
         let (_, x) = self.backbone.forward(cx, input, None, 1);
         let hidden = self.hidden.forward(cx, &x, 0, None, None);
         cx.observe("classifier.2", &hidden);
-        let scores = self.classifier.forward(cx, &hidden, 0, None, None);
+        let scores = self.classifier.forward(cx, &hidden, 0, None, None).into_f32(cx);
         cx.observe("classifier.4", &scores);
-        [x, hidden].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        [x, hidden].into_iter().for_each(|map| cx.give(map));
         scores
     }
 }

@@ -9,9 +9,8 @@
 use super::{Segmenter, resize};
 use crate::Result;
 use crate::kernels::Activation;
-use crate::kernels::pool_f32::mean_pool;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
-use crate::nn::{Context, Conv2d, Conv2dNormActivation};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Map};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -81,16 +80,18 @@ impl Lraspp {
             // LRASPPHead's own nn.BatchNorm2d has PyTorch's default.
             batch_norm_eps: 1e-5,
         };
-        let classifier = |leaf: &str, from| {
-            let name = format!("classifier.{leaf}");
-            Conv2d::load(weights, &name, (from, config.num_classes), 1, Activation::Identity)
+        let classifier = |leaf: &str, input: &Conv2d| {
+            let (name, channels) = (format!("classifier.{leaf}"), (input.out_channels(), config.num_classes));
+            Conv2d::load(weights, &name, input.output(), channels, 1, Activation::Identity)
         };
-        let inter = config.inter_channels;
+        let high = backbone.layer(setting.len() + 1).output();
+        let cbr = cbr.dense(weights, "classifier.cbr", high)?;
+        let scale_channels = (high_channels, config.inter_channels);
         Ok(Lraspp {
-            cbr: cbr.dense(weights, "classifier.cbr")?,
-            scale: Conv2d::without_bias(weights, "classifier.scale.1", high_channels, inter)?,
-            low_classifier: classifier("low_classifier", backbone.out_channels(low))?,
-            high_classifier: classifier("high_classifier", inter)?,
+            scale: Conv2d::without_bias(weights, "classifier.scale.1", high, scale_channels)?,
+            low_classifier: classifier("low_classifier", backbone.layer(low))?,
+            high_classifier: classifier("high_classifier", &cbr)?,
+            cbr,
             low,
             backbone,
             resize: config.resize,
@@ -98,10 +99,9 @@ impl Lraspp {
     }
 
     /// sigmoid(scale(mean(high))), [1, 1, inter_channels].
-    fn gate(&self, cx: &mut Context, high: &Tensor) -> Tensor {
-        let mut mean = cx.workspace.tensor(1, 1, high.c, 0);
-        mean_pool((0..high.h).map(|y| high.row(y)), high.h * high.w, mean.data_mut());
-        let mut gate = self.scale.forward(cx, &mean, 0, None, None);
+    fn gate(&self, cx: &mut Context, high: &Map) -> Tensor {
+        let mean = high.mean(cx);
+        let mut gate = self.scale.forward(cx, &mean, 0, None, None).into_f32(cx);
         gate.data_mut().iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
         cx.observe("classifier.scale", &gate);
         cx.workspace.give_tensor(mean);
@@ -121,21 +121,22 @@ impl Segmenter for Lraspp {
         let gate = self.gate(cx, &high);
         let x = self.cbr.forward(cx, &high, 0, None, None);
         cx.observe("classifier.cbr", &x);
-        cx.workspace.give_tensor(high);
-        let coarse = self.high_classifier.forward(cx, &x, 0, None, Some(gate.data()));
-        cx.workspace.give_tensor(x);
+        cx.give(high);
+        let coarse = self.high_classifier.forward(cx, &x, 0, None, Some(gate.data())).into_f32(cx);
+        cx.give(x);
         cx.workspace.give_tensor(gate);
-        let fine = resize(cx, &coarse, (low.h, low.w));
+        let (h, w, _) = low.shape();
+        let fine = resize(cx, &coarse, (h, w));
         cx.observe("classifier.high_classifier", &fine);
         cx.workspace.give_tensor(coarse);
         if cx.observer.is_some() {
             let alone = self.low_classifier.forward(cx, &low, 0, None, None);
             cx.observe("classifier.low_classifier", &alone);
-            cx.workspace.give_tensor(alone);
+            cx.give(alone);
         }
-        let scores = self.low_classifier.forward(cx, &low, 0, Some(&fine), None);
+        let scores = self.low_classifier.forward(cx, &low, 0, Some((&fine).into()), None).into_f32(cx);
         cx.workspace.give_tensor(fine);
-        cx.workspace.give_tensor(low);
+        cx.give(low);
         scores
     }
 }
