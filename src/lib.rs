@@ -7,6 +7,8 @@
 #![deny(missing_docs)]
 
 #[cfg(feature = "cli")]
+pub mod calibrate;
+#[cfg(feature = "cli")]
 pub mod convert;
 pub mod error;
 pub mod image;
@@ -16,6 +18,8 @@ pub mod nn;
 pub mod parallel;
 pub mod preprocess;
 pub mod quant;
+#[cfg(feature = "cli")]
+pub mod quantize;
 pub mod simd;
 pub mod tensor;
 #[cfg(target_arch = "wasm32")]

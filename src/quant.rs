@@ -120,8 +120,13 @@ impl QWeights {
 
     /// `weight` [n, taps, c] of a dense layer whose input has the scales `input` [c]: they go in before the rounding.
     pub fn dense(weight: &[f32], n: usize, input: &[f32]) -> QWeights {
-        let folded: Vec<f32> = weight.iter().zip(input.iter().cycle()).map(|(w, s)| w * s).collect();
+        Self::dense_rows(weight, n, |_, i| input[i % input.len()])
+    }
+
+    /// `weight` [n, k], where the input of output `o`'s `i`-th weight has the scale `input(o, i)`.
+    pub fn dense_rows(weight: &[f32], n: usize, input: impl Fn(usize, usize) -> f32) -> QWeights {
         let k = weight.len() / n;
+        let folded: Vec<f32> = weight.iter().enumerate().map(|(i, w)| w * input(i / k, i % k)).collect();
         let scale: Vec<f32> = folded.chunks_exact(k).map(|row| symmetric_scale(row.iter())).collect();
         let weight = folded.iter().enumerate().map(|(i, w)| symmetric(*w, scale[i / k])).collect();
         QWeights { weight, scale }

@@ -5,7 +5,7 @@
 
 use super::layer::{BatchNorm, Fold, Layer};
 use super::map::{Format, Map, Quantisation, View};
-use super::{Context, Depthwise2d};
+use super::{Context, Depthwise2d, Origin};
 use crate::Result;
 use crate::kernels::conv_f32::{self, PackedB, Tap, conv_f32};
 use crate::kernels::conv_i8::{self, conv_i8};
@@ -204,7 +204,7 @@ impl Conv2d {
                 out
             }
         };
-        cx.watch(&self.layer, &out);
+        cx.watch(&self.output.names[0], &out, Origin::Layer(&self.layer));
         out
     }
 

@@ -1,9 +1,9 @@
 //! A depthwise convolution with BatchNorm and activation as one kernel call.
 
-use super::Context;
 use super::conv::{pixels, write};
 use super::layer::Layer;
 use super::map::{Format, Map, Quantisation, View};
+use super::{Context, Origin};
 use crate::Result;
 use crate::kernels::Pixels;
 use crate::kernels::depthwise_f32::{self, depthwise_f32};
@@ -118,7 +118,7 @@ impl Depthwise2d {
                 out
             }
         };
-        cx.watch(&self.layer, &out);
+        cx.watch(&self.output.names[0], &out, Origin::Layer(&self.layer));
         out
     }
 

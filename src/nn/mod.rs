@@ -22,8 +22,19 @@ use crate::tensor::{Tensor, Workspace};
 /// Called with a stage's state_dict path and its output, once it is computed.
 pub type Observer<'a> = dyn FnMut(&str, &Tensor) + 'a;
 
-/// Called with the name of each activation that can be quantised, its values, and the layer that made it, if one did.
-pub type ActivationObserver<'a> = dyn FnMut(&str, &Tensor, Option<&Layer>) + 'a;
+/// Where an activation comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// A layer made it.
+    Layer(&'a Layer),
+    /// It is the activation of this name times a gate.
+    Gated(&'a str),
+    /// The model made it otherwise.
+    Model,
+}
+
+/// Called with the name of each activation that can be quantised and its values.
+pub type ActivationObserver<'a> = dyn FnMut(&str, &Tensor, Origin) + 'a;
 
 /// What a run carries: the memory, and who watches.
 #[derive(Default)]
@@ -49,23 +60,18 @@ impl Context<'_> {
         output.give(self);
     }
 
-    /// Shows what `layer` made to who watches the activations.
-    fn watch(&mut self, layer: &Layer, output: &Map) {
-        self.watch_by(&layer.output(), output.into(), Some(layer));
-    }
-
     /// Shows the values of an activation that no layer made.
     pub fn watch_activation(&mut self, format: &Format, values: &Tensor) {
-        self.watch_by(&format.names[0], values.into(), None);
+        self.watch(&format.names[0], values, Origin::Model);
     }
 
-    fn watch_by(&mut self, name: &str, values: View, layer: Option<&Layer>) {
+    fn watch<'a>(&mut self, name: &str, values: impl Into<View<'a>>, origin: Origin) {
         if self.activations.is_none() {
             return;
         }
-        let values = values.f32(self);
+        let values = values.into().f32(self);
         if let Some(observer) = &mut self.activations {
-            observer(name, &values, layer);
+            observer(name, &values, origin);
         }
         values.give(self);
     }

@@ -4,7 +4,7 @@
 //! the picture is not read again; bytes are multiplied in place, for a dot of integers has no room for a gate.
 
 use super::map::{Format, Map, View};
-use super::{Context, Depthwise2d, RowSums};
+use super::{Context, Depthwise2d, Origin, RowSums};
 use crate::Result;
 use crate::kernels::Activation;
 use crate::kernels::elementwise_i8::scale_i8;
@@ -21,6 +21,8 @@ pub struct SqueezeExcitation {
     fc1: Gemv,
     fc2: Gemv,
     squeeze: usize,
+    /// The name of what it multiplies.
+    input: String,
     output: Format,
 }
 
@@ -45,6 +47,7 @@ impl SqueezeExcitation {
             fc1: linear("fc1", channels, squeeze, Activation::Relu)?,
             fc2: linear("fc2", squeeze, channels, Activation::Hardsigmoid)?,
             squeeze,
+            input: depthwise.output().names[0].clone(),
             output: if depthwise.output().is_bytes { output.of_int8() } else { output },
         })
     }
@@ -107,7 +110,7 @@ impl SqueezeExcitation {
         (0..h).for_each(|y| product.row_mut(y).copy_from_slice(x.row(y)));
         x.give(cx);
         multiply(&mut product, gate);
-        cx.watch_activation(&self.output, &product);
+        cx.watch(&self.output.names[0], &product, Origin::Gated(&self.input));
         cx.workspace.give_tensor(product);
     }
 }

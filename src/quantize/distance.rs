@@ -1,0 +1,65 @@
+//! How far a quantised model's results are from the f32 model's: 0 where they are equal, 1 where nothing is left of them.
+
+use crate::models::Output;
+use crate::nn::boxes::{Candidate, iou};
+
+/// IoU from which two boxes are the same.
+const SAME: f32 = 0.7;
+
+/// Of detections: 1 - 2 * sum of the common score of matched boxes / sum of all scores (Dice). Of class maps: the share of
+/// pixels that differ. Of class probabilities: their total variation.
+pub fn distance(a: &Output, b: &Output) -> f64 {
+    if !a.mask.is_empty() {
+        return a.mask.iter().zip(&b.mask).filter(|(a, b)| a != b).count() as f64 / a.mask.len() as f64;
+    }
+    if !a.classes.is_empty() {
+        let other = |class: usize| b.classes.iter().find(|(other, _)| *other == class).map_or(0.0, |(_, p)| *p);
+        return 1.0 - a.classes.iter().map(|(class, p)| f64::from(p.min(other(*class)))).sum::<f64>();
+    }
+    let total: f32 = a.detections.iter().chain(&b.detections).map(|d| d.score).sum();
+    if total == 0.0 { 0.0 } else { 1.0 - f64::from(2.0 * common(&a.detections, &b.detections) / total) }
+}
+
+/// The sum of what matched boxes' scores have in common, the best of `a` taking its partner first.
+fn common(a: &[Candidate], b: &[Candidate]) -> f32 {
+    let mut taken = vec![false; b.len()];
+    let mut sum = 0.0;
+    for d in a {
+        let fits = |i: &usize| !taken[*i] && b[*i].group == d.group && iou(b[*i].b, d.b) > SAME;
+        let best = (0..b.len()).filter(fits).max_by(|i, j| iou(b[*i].b, d.b).total_cmp(&iou(b[*j].b, d.b)));
+        if let Some(i) = best {
+            taken[i] = true;
+            sum += d.score.min(b[i].score);
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(detections: &[(f32, f32, usize)]) -> Output {
+        let candidate = |&(x, score, group)| Candidate { b: [x, 0.0, x + 10.0, 10.0], score, group };
+        Output { detections: detections.iter().map(candidate).collect(), ..Output::default() }
+    }
+
+    #[test]
+    fn detections_are_compared_by_place_label_and_score() {
+        let a = found(&[(0.0, 0.8, 1), (50.0, 0.4, 2)]);
+        assert!(distance(&a, &a).abs() < 1e-6);
+        assert!((distance(&a, &found(&[(0.5, 0.8, 1)])) - 0.2).abs() < 1e-6);
+        assert!((distance(&a, &found(&[(0.0, 0.8, 3), (90.0, 0.4, 2)])) - 1.0).abs() < 1e-6);
+        assert_eq!(distance(&found(&[]), &found(&[])), 0.0);
+        // A box matches once.
+        assert!(distance(&found(&[(0.0, 0.5, 1)]), &found(&[(0.0, 0.5, 1), (0.1, 0.5, 1)])) > 0.3);
+    }
+
+    #[test]
+    fn masks_and_classes_are_compared_by_share() {
+        let mask = |mask: &[u8]| Output { mask: mask.to_vec(), ..Output::default() };
+        assert_eq!(distance(&mask(&[1, 2, 3, 4]), &mask(&[1, 2, 3, 0])), 0.25);
+        let classes = |classes: &[(usize, f32)]| Output { classes: classes.to_vec(), ..Output::default() };
+        assert_eq!(distance(&classes(&[(0, 0.75), (1, 0.25)]), &classes(&[(1, 0.5), (0, 0.5)])), 0.25);
+    }
+}

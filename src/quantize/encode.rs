@@ -1,0 +1,147 @@
+//! The file of a partly quantised model: what src/nn/layer.rs reads.
+//!
+//! Rounding the weights shifts the mean of a layer's output by sum((w - wq) * mean x), which is known from calibration and
+//! goes into the bias.
+
+use super::plan::Int8Layers;
+use crate::calibrate::Calibration;
+use crate::nn::{Fold, Layer};
+use crate::quant::{QParams, QWeights};
+use crate::weights::{Metadata, StateDict};
+use crate::{Error, Result};
+use half::f16;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use std::collections::{BTreeMap, HashMap};
+
+/// A tensor of the new file.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+/// By name.
+type Tensors = BTreeMap<String, Stored>;
+
+/// The file in which the layers of `int8` are so, the others in f32, with the activations' `parameters`.
+pub fn encode(
+    source: &dyn StateDict,
+    metadata: &Metadata,
+    calibration: &Calibration,
+    int8: &Int8Layers,
+    parameters: &BTreeMap<String, QParams>,
+) -> Result<Vec<u8>> {
+    let mut tensors = Tensors::new();
+    let mut folded = Vec::new();
+    for (layer, _) in &calibration.layers {
+        if int8.contains(&layer.name) {
+            quantised(source, layer, calibration, &parameters[&layer.inputs[0]], &mut tensors)?;
+        } else {
+            floats(source, layer, &mut tensors)?;
+        }
+        folded.extend([Some(&layer.name), layer.batch_norm.as_ref().map(|bn| &bn.name)].into_iter().flatten());
+    }
+    for (name, params) in parameters {
+        let shape = vec![params.scale().len()];
+        put(&mut tensors, format!("{name}.scale"), Dtype::F32, &shape, f32s(params.scale()));
+        put(&mut tensors, format!("{name}.zero_point"), Dtype::U8, &shape, params.zero_point().to_vec());
+    }
+    let is_folded = |name: &str| {
+        folded.iter().any(|path| name.strip_prefix(path.as_str()).is_some_and(|leaf| leaf.starts_with('.')))
+    };
+    for tensor in source.tensors() {
+        let is_used = !tensor.name.ends_with(".num_batches_tracked") && !tensor.name.starts_with("aux_classifier.");
+        if is_used && !is_folded(&tensor.name) {
+            let values = source.f32(&tensor.name, &tensor.shape)?;
+            put_floats(&mut tensors, tensor.name, &tensor.shape, &values);
+        }
+    }
+    write(&tensors, metadata)
+}
+
+fn write(tensors: &Tensors, metadata: &Metadata) -> Result<Vec<u8>> {
+    let refuse = |what: &dyn std::fmt::Display| Error::WeightsMismatch(format!("the file cannot be written: {what}"));
+    let mut views = Vec::new();
+    for (name, stored) in tensors {
+        let view = TensorView::new(stored.dtype, stored.shape.clone(), &stored.data).map_err(|e| refuse(&e))?;
+        views.push((name, view));
+    }
+    let json = serde_json::to_string(metadata).map_err(|e| refuse(&e))?;
+    safetensors::serialize(views, Some(HashMap::from([("mobilesight".to_string(), json)]))).map_err(|e| refuse(&e))
+}
+
+fn put(tensors: &mut Tensors, name: String, dtype: Dtype, shape: &[usize], data: Vec<u8>) {
+    tensors.insert(name, Stored { dtype, shape: shape.to_vec(), data });
+}
+
+fn f32s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Matrices in half the size where F16 holds them, vectors as they are.
+fn put_floats(tensors: &mut Tensors, name: String, shape: &[usize], values: &[f32]) {
+    let halves = || values.iter().map(|v| f16::from_f32(*v));
+    if shape.len() > 1 && halves().all(|v| v.is_finite()) {
+        put(tensors, name, Dtype::F16, shape, halves().flat_map(f16::to_le_bytes).collect());
+    } else {
+        put(tensors, name, Dtype::F32, shape, f32s(values));
+    }
+}
+
+/// The weights with `fold` in them, rows in the order of the channels last, [n, taps, c].
+fn folded_weight(source: &dyn StateDict, layer: &Layer, fold: &Fold) -> Result<Vec<f32>> {
+    let k = layer.k();
+    let mut weight = Vec::with_capacity(layer.out_channels() * k);
+    layer.rows(source, &mut |o, row| weight.extend((0..k).map(|i| row[layer.channels_last(i)] * fold.scale[o])))?;
+    Ok(weight)
+}
+
+/// `weight` [n, taps, c] in PyTorch's order, [n, c, taps].
+fn channels_first<T: Copy + Default>(layer: &Layer, weight: &[T]) -> Vec<T> {
+    let mut ordered = vec![T::default(); weight.len()];
+    for (from, to) in weight.chunks_exact(layer.k()).zip(ordered.chunks_exact_mut(layer.k())) {
+        from.iter().enumerate().for_each(|(i, w)| to[layer.channels_last(i)] = *w);
+    }
+    ordered
+}
+
+fn floats(source: &dyn StateDict, layer: &Layer, tensors: &mut Tensors) -> Result<()> {
+    let fold = layer.fold(source)?;
+    let weight = channels_first(layer, &folded_weight(source, layer, &fold)?);
+    put_floats(tensors, format!("{}.weight", layer.name), &layer.shape, &weight);
+    put(tensors, format!("{}.bias", layer.name), Dtype::F32, &[layer.out_channels()], f32s(&fold.shift));
+    Ok(())
+}
+
+fn quantised(
+    source: &dyn StateDict,
+    layer: &Layer,
+    calibration: &Calibration,
+    input: &QParams,
+    tensors: &mut Tensors,
+) -> Result<()> {
+    let (n, k, c) = (layer.out_channels(), layer.k(), layer.channels);
+    let fold = layer.fold(source)?;
+    let weight = folded_weight(source, layer, &fold)?;
+    let channel = |o: usize, i: usize| if layer.is_depthwise { o } else { i % c };
+    let rounded = match layer.is_depthwise {
+        // A depthwise row has one channel.
+        true => QWeights::dense_rows(&weight, n, |o, _| input.scale()[o]),
+        false => QWeights::dense_rows(&weight, n, |_, i| input.scale()[i % c]),
+    };
+    let means = calibration.input_of(layer);
+    let mut bias = fold.shift;
+    for (o, bias) in bias.iter_mut().enumerate() {
+        let error = |i: usize| {
+            let (w, wq) = (weight[o * k + i], f32::from(rounded.weight()[o * k + i]) * rounded.scale()[o]);
+            (w - wq / input.scale()[channel(o, i)]) * means.mean(channel(o, i))
+        };
+        *bias += (0..k).map(error).sum::<f32>();
+    }
+    let bytes = channels_first(layer, rounded.weight()).into_iter().map(|w| w as u8).collect();
+    put(tensors, format!("{}.weight", layer.name), Dtype::I8, &layer.shape, bytes);
+    put(tensors, format!("{}.weight_scale", layer.name), Dtype::F32, &[n], f32s(rounded.scale()));
+    put(tensors, format!("{}.bias", layer.name), Dtype::F32, &[n], f32s(&bias));
+    Ok(())
+}
