@@ -64,7 +64,9 @@ struct Info<'a> {
     arch: &'a str,
     labels: &'a [String],
     dtype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     license: Option<&'a str>,
 }
 

@@ -3,8 +3,9 @@
 mod oracle;
 
 use mobilesight::image::Image;
-use mobilesight::kernels::conv_f32::{Conv, PackedB, conv_f32};
+use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
+use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
 use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear};
 use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
 use mobilesight::kernels::{Activation, Pixels};
@@ -18,8 +19,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
-const ACTIVATIONS: [Activation; 4] =
-    [Activation::Identity, Activation::Relu, Activation::Hardswish, Activation::Hardsigmoid];
+const ACTIVATIONS: [Activation; 5] =
+    [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Hardswish, Activation::Hardsigmoid];
 
 /// `n` floats in -1..1 that differ with `seed`: SplitMix64.
 fn noise(seed: u64, n: usize) -> Vec<f32> {
@@ -75,7 +76,7 @@ fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: 
     let residual = noise(4, h * w * s.n);
     let panels = packed(&weight, &bias, k);
     let mut out = ws.tensor(h, w, s.n, out_halo);
-    let taps: Vec<usize> = (0..s.kernel).map(|ky| ky * input.row_pitch()).collect();
+    let taps: Vec<Tap> = (0..s.kernel).map(|ky| Tap { a: ky * input.row_pitch(), b: ky * s.kernel * s.c }).collect();
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.n };
     conv_f32::<S>(Conv {
         size: (h, w),
@@ -83,6 +84,7 @@ fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: 
         taps: &taps,
         segment: s.kernel * s.c,
         b: panels.data(),
+        k,
         n: s.n,
         activation: act,
         residual: with_residual.then_some((&residual[..], Pixels { start: 0, row: w * s.n, pixel: s.n })),
@@ -109,7 +111,7 @@ fn conv_pointwise_at_every_remainder_of_the_tile() {
     for m in (1..=30).chain([96, 97, 191, 193]) {
         for n in [1, 7, 8, 9, 15, 16, 65, 72] {
             let s = Shape { h: 1, w: m, c: 5, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
-            run_conv::<Best>(s, ACTIVATIONS[(m + n) % 4], 0, m % 2 == 0);
+            run_conv::<Best>(s, ACTIVATIONS[(m + n) % 5], 0, m % 2 == 0);
         }
     }
 }
@@ -136,6 +138,42 @@ fn conv_over_several_passes() {
     for (h, w, c, n) in [(5, 7, 256, 12), (3, 4, 90, 8), (2, 3, 300, 7)] {
         let s = Shape { h, w, c, n, kernel: 3, stride: 1, padding: 1, dilation: 1 };
         run_conv::<Best>(s, Activation::Identity, 1, true);
+    }
+}
+
+fn run_dilated<S: Simd>(s: Shape, act: Activation, (halo, out_halo): (usize, usize)) {
+    let mut ws = dirty();
+    let k = s.kernel * s.kernel * s.c;
+    let (x, weight, bias) = (noise(11, s.h * s.w * s.c), noise(12, s.n * k), noise(13, s.n));
+    let input = tensor(&mut ws, s.h, s.w, s.c, halo, &x);
+    let panels = packed(&weight, &bias, k);
+    let mut out = ws.tensor(s.h, s.w, s.n, out_halo);
+    let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.n };
+    dilated_f32::<S>(Dilated {
+        size: (s.h, s.w),
+        channels: s.c,
+        kernel: s.kernel,
+        dilation: s.dilation,
+        a: (input.data(), Pixels { start: input.origin(), row: input.row_pitch(), pixel: s.c }),
+        b: panels.data(),
+        n: s.n,
+        activation: act,
+        c: (out.data_mut(), at),
+    });
+    assert_close(&out.to_vec(), &oracle::conv(s, &x, &weight, &bias, act), &(S::NAME, s, act));
+}
+
+/// Dilations below, at and above the sides, so that rectangles of all tap sets come up, at every remainder of the tile.
+#[test]
+fn dilated_at_every_remainder_of_the_tile() {
+    for w in (1..=14).chain([25, 97]) {
+        for dilation in [1, 2, 3, 6, 12] {
+            for n in [1, 7, 8, 9, 17] {
+                let (h, c) = (1 + (w + n) % 7, 1 + (w + dilation) % 5);
+                let s = Shape { h, w, c, n, kernel: 3, stride: 1, padding: dilation, dilation };
+                run_dilated::<Best>(s, ACTIVATIONS[(w + n + dilation) % 5], (w % 2, n % 3));
+            }
+        }
     }
 }
 
@@ -177,9 +215,19 @@ fn depthwise_at_every_remainder_of_the_tile() {
             for w in 1..=18 {
                 let padding = (kernel - 1) / 2 * dilation;
                 let s = Shape { h: 1 + w % 5, w, c: 4 * (1 + w % 3), n: 0, kernel, stride, padding, dilation };
-                run_depthwise::<Best>(s, ACTIVATIONS[w % 4], w % 3);
+                run_depthwise::<Best>(s, ACTIVATIONS[w % 5], w % 3);
             }
         }
+    }
+}
+
+/// More channels than a block has, and a last block that is shorter.
+#[test]
+fn depthwise_over_blocks_of_channels() {
+    for (kernel, stride, dilation, c) in [(3, 1, 1, 72), (3, 2, 1, 100), (5, 1, 2, 36), (5, 2, 1, 960)] {
+        let padding = (kernel - 1) / 2 * dilation;
+        let s = Shape { h: 3, w: 21, c, n: 0, kernel, stride, padding, dilation };
+        run_depthwise::<Best>(s, Activation::Hardswish, 0);
     }
 }
 
@@ -261,9 +309,10 @@ fn conv_refuses_a_short_input() {
     conv_f32::<Best>(Conv {
         size: (1, 2),
         a: (&[0.0; 15], dense),
-        taps: &[0],
+        taps: &[Tap::default()],
         segment: 8,
         b: panels.data(),
+        k: 8,
         n: 1,
         activation: Activation::Identity,
         residual: None,

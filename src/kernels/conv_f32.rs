@@ -1,5 +1,5 @@
 //! Dense convolution and linear layers as one GEMM:
-//! c[m, n] = activation(bias[n] + sum over taps t and k of a[pixel(m) + taps[t] + k] * b[t, k, n]) (+ residual[m, n]).
+//! c[m, n] = activation(bias[n] + sum over taps t and k of a[pixel(m) + t.a + k] * b[t.b + k, n]) (+ residual[m, n]).
 //!
 //! A tap is a run of `segment` floats at a fixed offset from the pixel: one of all channels for 1x1 and linear, and one
 //! for each kernel row otherwise, since the columns of a kernel lie side by side in NHWC. The input's halo makes border
@@ -84,18 +84,29 @@ impl PackedB {
     }
 }
 
+/// A run of the sum: floats of the input times as many rows of b.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tap {
+    /// Where the floats begin, counted from the pixel.
+    pub a: usize,
+    /// The first row of b.
+    pub b: usize,
+}
+
 /// What to compute; see the file's page.
 pub struct Conv<'a> {
     /// Output rows and columns.
     pub size: (usize, usize),
     /// The input, and where the first tap of output pixel (y, x) lies.
     pub a: (&'a [f32], Pixels),
-    /// Offsets of the taps.
-    pub taps: &'a [usize],
+    /// What the sum is made of.
+    pub taps: &'a [Tap],
     /// Floats of a tap.
     pub segment: usize,
     /// Panels, as [`PackedB`] lays them out.
     pub b: &'a [f32],
+    /// Rows of b, its biases apart.
+    pub k: usize,
     /// Output channels.
     pub n: usize,
     /// Applied to the sum.
@@ -130,12 +141,13 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     if m == 0 || conv.n == 0 {
         return;
     }
-    let (k, panels) = (conv.taps.len() * conv.segment, conv.n.div_ceil(NR));
-    let last = conv.taps.iter().max().map_or(0, |t| t + conv.segment);
+    let panels = conv.n.div_ceil(NR);
+    let last = conv.taps.iter().map(|t| t.a + conv.segment).max().unwrap_or(0);
     assert!(conv.a.1.end(h, w, last) <= conv.a.0.len(), "a is too short");
     assert!(conv.c.1.end(h, w, conv.n) <= conv.c.0.len(), "c is too short");
     assert!(conv.residual.is_none_or(|(r, at)| at.end(h, w, conv.n) <= r.len()), "residual is too short");
-    assert_eq!(conv.b.len(), panels * NR * (k + 1), "b holds all panels");
+    assert!(conv.taps.iter().all(|t| t.b + conv.segment <= conv.k), "b has a row for each float of a tap");
+    assert_eq!(conv.b.len(), panels * NR * (conv.k + 1), "b holds all panels");
 
     let c = Shared(std::mem::take(&mut conv.c.0).as_mut_ptr());
     let job = Job { conv: &conv, c };
@@ -253,21 +265,20 @@ impl Job<'_> {
     #[inline(always)]
     unsafe fn tile<S: Simd, const R: usize>(&self, tile: &Tile, panel: usize, pass: Pass) {
         let conv = self.conv;
-        let k = conv.taps.len() * conv.segment;
-        // SAFETY: conv_f32 asserted that b holds k + 1 rows a panel, and that every tap of every pixel lies in a.
+        // SAFETY: conv_f32 asserted that b holds k + 1 rows a panel, and that every tap of every pixel lies in a and b.
         unsafe {
-            let bias = conv.b.as_ptr().add(panel * NR * (k + 1));
+            let bias = conv.b.as_ptr().add(panel * NR * (conv.k + 1));
             let mut acc = [[S::load(bias), S::load(bias.add(4))]; R];
             if !pass.is_first {
                 acc = std::array::from_fn(|i| self.read::<S>(tile.c[i], panel * NR));
             }
-            for (t, &tap) in conv.taps[pass.first..pass.end].iter().enumerate() {
+            for tap in &conv.taps[pass.first..pass.end] {
                 let start: [*const f32; R] =
-                    std::array::from_fn(|i| conv.a.0.as_ptr().add(tile.a[i] + tap + pass.from));
+                    std::array::from_fn(|i| conv.a.0.as_ptr().add(tile.a[i] + tap.a + pass.from));
                 // LLVM would add the tap to each pixel at every step.
                 let start = std::hint::black_box(start);
                 let mut a: [*const f32; R] = std::array::from_fn(|i| start[i]);
-                let mut b = bias.add(((pass.first + t) * conv.segment + pass.from) * NR);
+                let mut b = bias.add((tap.b + pass.from) * NR);
                 for _ in pass.from..pass.to {
                     b = b.add(NR);
                     let (b0, b1) = (S::load(b), S::load(b.add(4)));

@@ -103,6 +103,7 @@ unsafe fn activate<S: Simd>(e: &Epilogue, acc: S::I32, o: usize) -> S::F32 {
         match e.activation {
             Activation::Identity => x,
             Activation::Relu => S::max(x, S::splat(0.0)),
+            Activation::Relu6 => S::min(S::max(x, S::splat(0.0)), gate()),
             Activation::Hardswish => S::mul(x, clamp(S::add(S::mul(x, gate()), S::splat(0.5)))),
             Activation::Hardsigmoid => S::mul(clamp(S::add(S::mul(x, S::splat(1.0 / 6.0)), S::splat(0.5))), gate()),
         }

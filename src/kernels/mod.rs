@@ -3,6 +3,7 @@
 //! | kernel | dtype | tile |
 //! |---|---|---|
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
+//! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
 //! | [`depthwise_i8`] | u8 to u8 or f32 | 4 pixels of a row x 8 channels |
@@ -22,6 +23,7 @@ pub mod conv_f32;
 pub mod conv_i8;
 pub mod depthwise_f32;
 pub mod depthwise_i8;
+pub mod dilated_f32;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod gemv_f32;

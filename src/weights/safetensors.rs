@@ -1,11 +1,11 @@
 //! Weights in a .safetensors file, as `save_file(model.state_dict())` writes it: F32 or F16.
 
-use super::{Source, Weights, mismatch};
+use super::{Source, StateDict, TensorInfo, Weights, mismatch};
 use crate::{Error, Result};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata as Header;
 use half::f16;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 const BLOCK: usize = 1 << 16;
 
 /// What the exporter says of the model: the JSON of `__metadata__["mobilesight"]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Metadata {
     /// The architecture, by TorchVision's builder name.
     pub arch: String,
@@ -134,23 +134,40 @@ impl Weights for SafeTensorsFile<'_> {
         if !matches!(info.dtype, Dtype::F32 | Dtype::F16) {
             return Err(mismatch(name, format_args!("is {:?}, not F32 or F16", info.dtype)));
         }
-        let (row, bytes) = (shape[1..].iter().product::<usize>(), info.dtype.bitsize() / 8);
+        // A scalar is one row; an empty row has nothing to read, however many there are.
+        let (rows, inner) = shape.split_first().unwrap_or((&1, &[]));
+        let (row, bytes) = (inner.iter().product::<usize>(), info.dtype.bitsize() / 8);
+        let rows = if row == 0 { 0 } else { *rows };
         let block = (BLOCK / row.max(1)).max(1);
         let (mut raw, mut values) = (Vec::new(), Vec::new());
-        for first in (0..shape[0]).step_by(block) {
-            raw.resize(block.min(shape[0] - first) * row * bytes, 0);
+        for first in (0..rows).step_by(block) {
+            raw.resize(block.min(rows - first) * row * bytes, 0);
             self.source.read(self.data + info.data_offsets.0 + first * row * bytes, &mut raw);
             decode(info.dtype, &raw, &mut values);
             if let Some(i) = values.iter().position(|v| !v.is_finite()) {
                 return Err(mismatch(name, format_args!("holds {} at {}", values[i], first * row + i)));
             }
-            values.chunks_exact(row.max(1)).enumerate().for_each(|(i, row)| each(first + i, row));
+            values.chunks_exact(row).enumerate().for_each(|(i, row)| each(first + i, row));
         }
         Ok(())
     }
 
     fn contains(&self, name: &str) -> bool {
         self.header.info(name).is_some()
+    }
+}
+
+impl StateDict for SafeTensorsFile<'_> {
+    fn tensors(&self) -> Vec<TensorInfo> {
+        let tensors = self.header.tensors().into_iter();
+        let info = |(name, info): (String, &::safetensors::tensor::TensorInfo)| TensorInfo {
+            name,
+            shape: info.shape.clone(),
+            dtype: info.dtype,
+        };
+        let mut tensors: Vec<_> = tensors.map(info).collect();
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        tensors
     }
 }
 
@@ -164,6 +181,14 @@ mod tests {
         let view = TensorView::new(dtype, shape.to_vec(), data).unwrap();
         let info = json.map(|j| HashMap::from([("mobilesight".to_string(), j.to_string())]));
         serialize([("a.weight", view)], info).unwrap()
+    }
+
+    #[test]
+    fn a_scalar_is_one_row_and_empty_rows_are_none() {
+        let whole = file(Dtype::F32, &[], &2.5f32.to_le_bytes(), None);
+        assert_eq!(SafeTensorsFile::new(&whole).unwrap().f32("a.weight", &[]).unwrap(), [2.5]);
+        let whole = file(Dtype::F32, &[1 << 60, 0], &[], None);
+        assert!(SafeTensorsFile::new(&whole).unwrap().f32("a.weight", &[1 << 60, 0]).unwrap().is_empty());
     }
 
     fn refused(bytes: &[u8]) -> Error {

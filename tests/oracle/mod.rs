@@ -8,6 +8,7 @@ pub fn activation(kind: Activation, x: f32) -> f32 {
     match kind {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Hardswish => x * gate,
         Activation::Hardsigmoid => gate,
     }

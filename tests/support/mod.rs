@@ -56,14 +56,25 @@ fn gain(name: &str) -> f64 {
         "roi_heads.box_predictor.cls_score.weight" => 12.0,
         "rpn.head.cls_logits.weight" => 6.0,
         "roi_heads.box_predictor.bbox_pred.weight" | "rpn.head.bbox_pred.weight" => 2.0,
+        _ if name.starts_with("head.classification_head.") && is_predictor(name) => 20.0,
         _ => 1.0,
     }
 }
 
-/// Whether `parent` is a BatchNorm: the `.1` of a Conv2dNormActivation, whose `.0` is the convolution;
-/// LR-ASPP's scale.1 is a convolution.
-fn is_batch_norm(parent: &str) -> bool {
-    parent.ends_with(".1") && !parent.ends_with("scale.1")
+/// Whether `name` is of SSDlite's 1x1 layers, `module_list.i.1`; a BatchNorm of these is `module_list.i.0.1`.
+fn is_predictor(name: &str) -> bool {
+    let layer = name.split_once(".module_list.").and_then(|(_, tail)| tail.split_once('.'));
+    layer.is_some_and(|(_, leaf)| leaf.starts_with("1."))
+}
+
+/// Whether tensor `name` is of a BatchNorm. Its weight has one dimension, which no convolution's has. Its bias is told by the
+/// place: a BatchNorm comes second in a Sequential, or third behind DeepLab's modules, where no convolution but SSDlite's
+/// predictors has a bias.
+fn is_batch_norm(name: &str, shape: &[usize]) -> bool {
+    if name.ends_with(".weight") {
+        return shape.len() == 1;
+    }
+    (name.ends_with(".1.bias") || name.ends_with(".2.bias")) && !is_predictor(name)
 }
 
 impl Weights for GeneratedWeights {
@@ -72,10 +83,10 @@ impl Weights for GeneratedWeights {
     }
 
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
-        let (parent, leaf) = name.rsplit_once('.').expect("a path");
+        let (_, leaf) = name.rsplit_once('.').expect("a path");
         let fan_in: usize = shape[1..].iter().product();
         let bound = ((3.6 / fan_in as f64).sqrt() * gain(name)) as f32;
-        let value = |u: f32| match (leaf, is_batch_norm(parent)) {
+        let value = |u: f32| match (leaf, is_batch_norm(name, shape)) {
             ("running_var", _) => 0.5 + u,
             ("running_mean", _) => (u - 0.5) * 0.2,
             ("weight", true) => 0.8 + 0.4 * u,
@@ -127,11 +138,6 @@ impl Golden {
 
     fn shape(&self, stage: &str) -> Vec<usize> {
         self.integers(&format!("{stage}.shape")).into_iter().map(|n| n as usize).collect()
-    }
-
-    /// Whether TorchVision recorded `stage`.
-    pub fn has(&self, stage: &str) -> bool {
-        self.file.tensor(&format!("{stage}.shape")).is_ok()
     }
 
     /// How many stages begin with `prefix`.

@@ -5,7 +5,7 @@ use crate::kernels::Activation;
 use crate::models::Options;
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
 use crate::nn::roi_align::RoiAlign;
-use crate::nn::{Context, Conv2d};
+use crate::nn::{Context, Conv2d, softmax};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -113,11 +113,4 @@ fn candidates(
         }
     }
     found
-}
-
-fn softmax(row: &mut [f32]) {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    row.iter_mut().for_each(|v| *v = (*v - max).exp());
-    let sum: f32 = row.iter().sum();
-    row.iter_mut().for_each(|v| *v /= sum);
 }
