@@ -1,6 +1,6 @@
 //! `mobilesight bench`: where the time goes, natively.
 
-use crate::options::{Rpn, count};
+use crate::options::{ModelFile, Rpn, count};
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::{picture, report};
@@ -22,9 +22,8 @@ Examples:
 Times are medians in milliseconds, after one run that is not counted. A browser's times are those of its own WebAssembly
 modules: `npm run bench` measures them.")]
 pub struct Args {
-    /// The model: a .safetensors file
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    model: ModelFile,
     /// A JPEG or PNG file
     #[arg(long, value_name = "FILE")]
     picture: PathBuf,
@@ -64,8 +63,8 @@ struct Bench {
 type Laps = BTreeMap<usize, (String, [usize; 3], Vec<Duration>)>;
 
 /// Runs the command.
-pub fn bench(args: &Args) -> Result<()> {
-    let mut session = Session::open(&args.weights)?;
+pub fn run(args: &Args) -> Result<()> {
+    let mut session = Session::open(&args.model)?;
     let picture = picture::open(&args.picture)?;
     let (image, options) = (picture::borrow(&picture)?, args.rpn.options());
     session.run(image, &options, None);

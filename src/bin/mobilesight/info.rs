@@ -1,12 +1,9 @@
 //! `mobilesight info`: what is in a weights file.
 
 use crate::report;
-use crate::session::read_weights;
+use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result};
-use clap::builder::PathBufValueParser;
 use mobilesight::models::registry::{Task, entry};
-use mobilesight::weights::SafeTensorsFile;
-use safetensors::SafeTensors;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -18,11 +15,15 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   mobilesight info detector.safetensors
+  mobilesight info mobilenet_v3_large-5c1a4163.pth
   mobilesight info detector.safetensors --json | jq .labels")]
 pub struct Args {
-    /// A .safetensors file
-    #[arg(value_name = "FILE", value_parser = PathBufValueParser::new())]
+    /// A .safetensors file, or a checkpoint of PyTorch (.pth)
+    #[arg(value_name = "FILE")]
     weights: PathBuf,
+    /// TorchVision's name of the builder, where the file does not tell it
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,24 +53,24 @@ struct Info {
 }
 
 /// Runs the command.
-pub fn info(args: &Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     let bytes = read_weights(&args.weights)?;
-    let about = read(&bytes).with_context(|| args.weights.display().to_string())?;
+    let about = read(args, &bytes).with_context(|| args.weights.display().to_string())?;
     report::write(&about, args.json)
 }
 
-fn read(bytes: &[u8]) -> Result<Info> {
-    let file = SafeTensorsFile::new(&bytes)?;
-    let metadata = file.metadata_or(None, None)?;
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
+fn read(args: &Args, bytes: &Vec<u8>) -> Result<Info> {
+    let file = WeightsFile::new(&args.weights, bytes)?;
+    let metadata = file.describe(args.arch.as_deref(), None)?;
     let (mut parameters, mut dtypes) = (0, BTreeMap::<String, Share>::new());
-    for (name, tensor) in header.tensors() {
-        if name.ends_with(".weight") || name.ends_with(".bias") {
-            parameters += tensor.shape.iter().product::<usize>();
+    for tensor in file.state_dict().tensors() {
+        let elements = tensor.shape.iter().product::<usize>();
+        if tensor.name.ends_with(".weight") || tensor.name.ends_with(".bias") {
+            parameters += elements;
         }
         let share = dtypes.entry(format!("{:?}", tensor.dtype)).or_default();
         share.tensors += 1;
-        share.bytes += tensor.data_offsets.1 - tensor.data_offsets.0;
+        share.bytes += elements * tensor.dtype.bitsize() / 8;
     }
     Ok(Info {
         task: entry(&metadata.arch)?.task,

@@ -5,6 +5,7 @@
 //! with 2 when the command line itself is wrong.
 
 mod bench;
+mod convert;
 mod draw;
 mod eval;
 mod info;
@@ -14,6 +15,7 @@ mod progress;
 mod report;
 mod run;
 mod session;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   mobilesight run --weights detector.safetensors --picture street.jpg --draw boxes.png
   mobilesight run --weights segmenter.safetensors --picture street.jpg --json --mask classes.png
+  mobilesight convert mobilenet_v3_large-5c1a4163.pth -o classifier.safetensors --dtype f16
   mobilesight eval --weights detector.safetensors --pictures val2017 --truth instances_val2017.json
   mobilesight info detector.safetensors
   mobilesight bench --weights detector.safetensors --picture street.jpg
@@ -39,6 +42,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Convert(convert::Args),
     Eval(eval::Args),
     Info(info::Args),
     Bench(bench::Args),
@@ -47,9 +51,10 @@ enum Command {
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Run(args) => run::run(&args),
-        Command::Eval(args) => eval::eval(&args),
-        Command::Info(args) => info::info(&args),
-        Command::Bench(args) => bench::bench(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,18 @@
 //! Arguments that several commands take.
 
 use mobilesight::models::Options;
+use std::path::PathBuf;
+
+/// The model
+#[derive(clap::Args)]
+pub struct ModelFile {
+    /// The model: a .safetensors file, or a checkpoint of PyTorch (.pth)
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// TorchVision's name of the builder, where the weights do not tell it: fasterrcnn_mobilenet_v3_large_fpn
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+}
 
 /// The proposals of Faster R-CNN: fewer are faster and miss more
 #[derive(clap::Args)]

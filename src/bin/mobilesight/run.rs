@@ -1,6 +1,6 @@
 //! `mobilesight run`: one picture through a model.
 
-use crate::options::{Rpn, fraction};
+use crate::options::{ModelFile, Rpn, count, fraction};
 use crate::session::Session;
 use crate::{draw, picture, report};
 use anyhow::{Context, Result, ensure};
@@ -11,20 +11,21 @@ use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-/// Run a model on a picture: boxes, or the classes of the pixels
+/// Run a model on a picture: boxes, the classes of the pixels, or the class of the picture
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   mobilesight run --weights detector.safetensors --picture street.jpg --threshold 0.5 --draw boxes.png
   mobilesight run --weights detector.safetensors --picture street.jpg --rpn-post-nms 50 --json
   mobilesight run --weights segmenter.safetensors --picture street.jpg --json --mask classes.png
+  mobilesight run --weights mobilenet_v3_small-047dcff4.pth --picture cat.jpg --top 3
 
 JSON: {\"detections\": [{\"box\": {\"x\", \"y\", \"width\", \"height\"}, \"label\", \"classId\", \"score\"}]} in pixels of the picture, best
-first; or {\"width\", \"height\", \"classes\": [{\"label\", \"classId\", \"pixels\"}]}, most pixels first.")]
+first; {\"width\", \"height\", \"classes\": [{\"label\", \"classId\", \"pixels\"}]}, most pixels first; or {\"classes\": [{\"label\",
+\"classId\", \"score\"}]}, likeliest first.")]
 pub struct Args {
-    /// The model: a .safetensors file
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    model: ModelFile,
     /// A JPEG or PNG file
     #[arg(long, value_name = "FILE")]
     picture: PathBuf,
@@ -40,6 +41,9 @@ pub struct Args {
     /// Score that a box must exceed, 0 to 1 (default: the model's own)
     #[arg(long, value_name = "T", value_parser = fraction)]
     threshold: Option<f32>,
+    /// How many classes, the likeliest (classification)
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = count)]
+    top: usize,
     #[command(flatten)]
     rpn: Rpn,
 }
@@ -87,13 +91,33 @@ struct Presences {
     classes: Vec<Presence>,
 }
 
+/// A class that a picture may be of.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Class {
+    label: String,
+    class_id: usize,
+    score: f32,
+}
+
+/// A classifier's report.
+#[derive(Serialize)]
+struct Classes {
+    classes: Vec<Class>,
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let mut session = Session::open(&args.weights)?;
+    let mut session = Session::open(&args.model)?;
     let task = session.entry.task;
     ensure!(
         args.mask.is_none() || task == Task::Segmentation,
         "{} gives no mask; leave --mask out",
+        session.entry.arch
+    );
+    ensure!(
+        args.draw.is_none() || task != Task::Classification,
+        "{} gives nothing to draw; leave --draw out",
         session.entry.arch
     );
     let picture = picture::open(&args.picture)?;
@@ -102,6 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
     match task {
         Task::Detection => show_detections(args, &session, picture),
         Task::Segmentation => show_mask(args, &session, picture),
+        Task::Classification => show_classes(args, &session),
     }
 }
 
@@ -138,6 +163,12 @@ fn show_mask(args: &Args, session: &Session, mut picture: RgbaImage) -> Result<(
     report::write(&Presences { width, height, classes }, args.json)
 }
 
+fn show_classes(args: &Args, session: &Session) -> Result<()> {
+    let best = session.output.classes.iter().take(args.top);
+    let classes = best.map(|&(class_id, score)| Class { label: session.label(class_id), class_id, score });
+    report::write(&Classes { classes: classes.collect() }, args.json)
+}
+
 /// Writes `picture` in the format that the name says; JPEG has no alpha.
 fn save(picture: RgbaImage, path: &Path) -> Result<()> {
     let picture = image::DynamicImage::from(picture).into_rgb8();
@@ -165,5 +196,12 @@ impl Display for Presences {
             writeln!(f, "{label:<20} {pixels:>9} {:>6.2} %", 100.0 * *pixels as f64 / all)?;
         }
         Ok(())
+    }
+}
+
+impl Display for Classes {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let mut lines = self.classes.iter();
+        lines.try_for_each(|Class { label, score, .. }| writeln!(f, "{label:<32} {score:>6.4}"))
     }
 }

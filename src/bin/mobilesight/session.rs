@@ -1,14 +1,14 @@
 //! A model read from a weights file, and the memory that it runs in.
 
+use crate::options::ModelFile;
+use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context as _, Result};
 use mobilesight::image::Image;
 use mobilesight::models::registry::{Entry, entry};
 use mobilesight::models::{Model, Options, Output};
 use mobilesight::nn::{Context, Observer};
 use mobilesight::tensor::Workspace;
-use mobilesight::weights::{Metadata, SafeTensorsFile};
-use std::fs::read;
-use std::path::Path;
+use mobilesight::weights::Metadata;
 use std::time::{Duration, Instant};
 
 /// A loaded model.
@@ -26,24 +26,19 @@ pub struct Session {
 /// The times of preprocessing, of the network and of postprocessing.
 pub type Times = [Duration; 3];
 
-/// The bytes of the weights file `path`.
-pub fn read_weights(path: &Path) -> Result<Vec<u8>> {
-    read(path).with_context(|| format!("the weights {} cannot be read", path.display()))
-}
-
 impl Session {
-    /// The model in file `path`.
-    pub fn open(path: &Path) -> Result<Session> {
-        let bytes = read_weights(path)?;
+    /// Reads the model.
+    pub fn open(model: &ModelFile) -> Result<Session> {
+        let bytes = read_weights(&model.weights)?;
         let load = || {
-            let file = SafeTensorsFile::new(&bytes)?;
-            let metadata = file.metadata_or(None, None)?;
+            let file = WeightsFile::new(&model.weights, &bytes)?;
+            let metadata = file.describe(model.arch.as_deref(), None)?;
             let entry = entry(&metadata.arch)?;
-            let model = (entry.load)(&file, &metadata)?;
+            let model = (entry.load)(file.state_dict(), &metadata)?;
             Ok(Session { metadata, entry, output: Output::default(), model, workspace: Workspace::default() })
         };
         let loaded: mobilesight::Result<Session> = load();
-        loaded.with_context(|| path.display().to_string())
+        loaded.with_context(|| model.weights.display().to_string())
     }
 
     /// Runs the three steps on `image`; the result is [`Session::output`].

@@ -1,10 +1,10 @@
 //! AP by COCO's definition, which hotcoco computes, and the agreement of two detectors.
 
-use super::{Args, Pass};
+use super::{Args, Pass, truth};
 use crate::report;
 use crate::session::Session;
 use anyhow::{Context, Result, ensure};
-use hotcoco::{Annotation, COCO, COCOeval, IouType};
+use hotcoco::{Annotation, COCO, COCOeval, Category, IouType};
 use mobilesight::nn::boxes::{Candidate, iou};
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
@@ -48,7 +48,8 @@ struct Truth {
 
 /// Runs the command on detectors.
 pub fn eval(args: &Args, mut pass: Pass) -> Result<()> {
-    let truth = Truth::read(&args.truth, &args.pictures, &pass.model)?;
+    let path = truth(args, "a COCO annotation file")?;
+    let truth = Truth::read(path, &args.pictures, &pass.model)?;
     let mut found = Vec::new();
     let mut returned = pass.reference.is_some().then(Returned::default);
     pass.over(&truth.pictures, |i, seen| {
@@ -88,14 +89,10 @@ impl Truth {
             "the truth {} has no box; a COCO annotation file has images, annotations with bbox, and categories",
             path.display()
         );
-        let category = |id: usize| {
-            let label = model.label(id);
-            dataset.categories.iter().find(|category| category.name == label).map(|category| category.id)
-        };
-        let categories: Vec<_> = (0..model.num_classes()).map(category).collect();
+        let categories = categories(&dataset.categories, model);
         ensure!(
             categories.iter().any(Option::is_some),
-            "no category of {} has the name of one of the model's labels; take the truth of the model's classes",
+            "no category of {} has the name or the id of a class of the model; take the truth of the model's classes",
             path.display()
         );
         let (ids, pictures): (Vec<_>, Vec<_>) =
@@ -117,6 +114,19 @@ impl Truth {
         let metrics = eval.get_results(None, false);
         Ok((100.0 * metrics["AP50"], 100.0 * metrics["AP"]))
     }
+}
+
+/// The category of each class: the one of its name or, where no name is any class's, of its number.
+fn categories(categories: &[Category], model: &Session) -> Vec<Option<u64>> {
+    let find = |same: &dyn Fn(usize, &Category) -> bool| -> Vec<_> {
+        let of = |class| categories.iter().find(|category| same(class, category)).map(|category| category.id);
+        (0..model.num_classes()).map(of).collect()
+    };
+    let by_name = find(&|class, category| category.name == model.label(class));
+    if by_name.iter().any(Option::is_some) {
+        return by_name;
+    }
+    find(&|class, category| category.id == class as u64)
 }
 
 /// The boxes of a reference that come back.

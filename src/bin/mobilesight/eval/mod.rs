@@ -1,9 +1,10 @@
 //! `mobilesight eval`: how right a model is on labelled pictures, and how near to another one.
 
+mod classification;
 mod detection;
 mod segmentation;
 
-use crate::options::Rpn;
+use crate::options::{ModelFile, Rpn};
 use crate::picture;
 use crate::progress::Progress;
 use crate::session::Session;
@@ -12,33 +13,35 @@ use mobilesight::models::registry::Task;
 use mobilesight::models::{Options, Output};
 use std::path::{Path, PathBuf};
 
-/// Measure a model on labelled pictures: AP of boxes, mIoU of masks
+/// Measure a model on labelled pictures: AP of boxes, mIoU of masks, top-1 of classes
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   mobilesight eval --weights detector.safetensors --pictures val2017 --truth instances_val2017.json --json
   mobilesight eval --weights segmenter.safetensors --pictures street --truth street_masks
+  mobilesight eval --weights classifier.safetensors --pictures imagenet/val
   mobilesight eval --weights int8.safetensors --against f32.safetensors --pictures val2017 --truth instances.json
 
 Boxes: AP50 and mAP (IoU 0.50 to 0.95) as COCO defines them, of the model's own score threshold and count of detections;
-a class is the truth's category of the same name. Masks: mIoU over the classes that truth or model names anywhere in the
-set, and pixel accuracy; pixels whose truth is no class of the model are left out. All in per cent.
+a class is the truth's category of the same name, of the same id where no name fits. Masks: mIoU over the classes that truth or model names anywhere in the
+set, and pixel accuracy; pixels whose truth is no class of the model are left out. Classes: top-1 and top-5; the folders
+are called by label or by number, or are as many as the classes and in their order by name. All in per cent.
 
 --against adds the agreement with another model: the share of its boxes above 0.4 that come back with the same label at
-IoU above 0.7, in per cent, and the mean absolute change of their scores; or the share of equal pixels, in per cent.
+IoU above 0.7, in per cent, and the mean absolute change of their scores; or the share of equal pixels or classes, in per
+cent. The other model runs with its own options: --rpn-… against the same file shows what they cost.
 
-JSON: {\"ap50\", \"map\", \"pictures\"} or {\"miou\", \"pixel_accuracy\", \"pictures\"}, and
+JSON: {\"ap50\", \"map\", \"pictures\"}, {\"miou\", \"pixel_accuracy\", \"pictures\"} or {\"top1\", \"top5\", \"pictures\"}, and
 \"agreement\": {\"boxes\", \"share\", \"score_shift\"} or {\"share\"}.")]
 pub struct Args {
-    /// The model: a .safetensors file
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
-    /// The folder of the pictures
+    #[command(flatten)]
+    model: ModelFile,
+    /// The folder of the pictures; of a classifier, the folder of the classes' folders
     #[arg(long, value_name = "DIR")]
     pictures: PathBuf,
     /// Boxes: a COCO annotation file. Masks: the folder of the class maps, each a PNG of its picture's name
     #[arg(long, value_name = "FILE|DIR")]
-    truth: PathBuf,
+    truth: Option<PathBuf>,
     /// The model to compare with, of the same task: the f32 weights of an int8 file, for example
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -53,19 +56,29 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn eval(args: &Args) -> Result<()> {
-    let model = Session::open(&args.weights)?;
-    let reference = args.against.as_deref().map(Session::open).transpose()?;
+pub fn run(args: &Args) -> Result<()> {
+    let model = Session::open(&args.model)?;
     let task = model.entry.task;
-    if let Some(reference) = &reference {
-        let path = args.against.as_deref().unwrap_or(Path::new(""));
-        ensure!(reference.entry.task == task, "{} is of another task; compare models of one", path.display());
-    }
+    let against = args.against.as_ref().map(|path| other(path, task));
+    let reference = against.transpose()?;
     let pass = Pass { model, reference, options: args.rpn.options(), progress: args.progress };
     match task {
         Task::Detection => detection::eval(args, pass),
         Task::Segmentation => segmentation::eval(args, pass),
+        Task::Classification => classification::eval(args, pass),
     }
+}
+
+/// The model in file `path`, which is of `task`.
+fn other(path: &Path, task: Task) -> Result<Session> {
+    let other = Session::open(&ModelFile { weights: path.to_path_buf(), arch: None })?;
+    ensure!(other.entry.task == task, "{} is of another task; compare models of one", path.display());
+    Ok(other)
+}
+
+/// The truth, which detectors and segmenters need: `what`.
+fn truth<'a>(args: &'a Args, what: &str) -> Result<&'a Path> {
+    args.truth.as_deref().with_context(|| format!("there is nothing to compare with; give --truth, {what}"))
 }
 
 /// The models that see the pictures.
@@ -93,7 +106,7 @@ impl Pass {
             let image = picture::borrow(&picture)?;
             self.model.run(image, &self.options, None);
             let reference = self.reference.as_mut().map(|reference| {
-                reference.run(image, &self.options, None);
+                reference.run(image, &Options::default(), None);
                 &reference.output
             });
             let size = (image.height, image.width);

@@ -1,6 +1,6 @@
 //! mIoU and pixel accuracy from a confusion matrix over the whole set, which hotcoco keeps, and the agreement of two segmenters.
 
-use super::{Args, Pass};
+use super::{Args, Pass, truth};
 use crate::{picture, report};
 use anyhow::{Context, Result, ensure};
 use hotcoco::metrics::semantic::PixelConfusion;
@@ -28,7 +28,8 @@ struct Agreement {
 /// Runs the command on segmenters.
 pub fn eval(args: &Args, mut pass: Pass) -> Result<()> {
     let pictures = picture::list(&args.pictures)?;
-    let masks = pictures.iter().map(|path| mask_of(path, &args.truth)).collect::<Result<Vec<_>>>()?;
+    let folder = truth(args, "the folder of the class maps")?;
+    let masks = pictures.iter().map(|path| mask_of(path, folder)).collect::<Result<Vec<_>>>()?;
     let mut confusion = PixelConfusion::new(pass.model.num_classes());
     let (mut same, mut all) = (0, 0);
     pass.over(&pictures, |i, seen| {
@@ -50,7 +51,7 @@ pub fn eval(args: &Args, mut pass: Pass) -> Result<()> {
         Ok(())
     })?;
     let (miou, pixel_accuracy) = scores(&confusion)
-        .with_context(|| format!("the class maps in {} have no pixel of a class of the model", args.truth.display()))?;
+        .with_context(|| format!("the class maps in {} have no pixel of a class of the model", folder.display()))?;
     let agreement = pass.reference.is_some().then(|| Agreement { share: 100.0 * same as f64 / all as f64 });
     report::write(&Report { miou, pixel_accuracy, pictures: pictures.len(), agreement }, args.json)
 }
