@@ -3,6 +3,7 @@
 mod oracle;
 
 use mobilesight::image::Image;
+use mobilesight::kernels::argmax_f32::argmax_f32;
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
@@ -254,6 +255,20 @@ fn depthwise_over_blocks_of_channels() {
         let s = Shape { h: 3, w: 21, c, n: 0, kernel, stride, padding, dilation };
         run_depthwise::<Best>(s, Activation::Hardswish, 0);
     }
+}
+
+#[test]
+fn argmax_is_the_first_of_the_largest() {
+    for n in 1..=23 {
+        for at in 0..n {
+            let mut x = noise(30 + at as u64, n);
+            x[at] = 2.0;
+            assert_eq!(argmax_f32::<Best>(&x), at, "{n} floats");
+            x[n - 1] = 2.0;
+            assert_eq!(argmax_f32::<Best>(&x), at, "{n} floats, two of them equal");
+        }
+    }
+    assert_eq!(argmax_f32::<Best>(&[-3.0, -1.0, -2.0, -1.0, -9.0]), 1);
 }
 
 #[test]
