@@ -21,3 +21,18 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mu
     }
     data.chunks_exact_mut(len).enumerate().for_each(|(i, chunk)| f(i, chunk));
 }
+
+/// [`for_each_chunk`] of two slices at once, the chunks of `b` being `len_b` long; the last chunk of `a` may be shorter.
+pub fn for_each_pair<A: Send, B: Send>(
+    (a, len_a): (&mut [A], usize),
+    (b, len_b): (&mut [B], usize),
+    f: impl Fn(usize, &mut [A], &mut [B]) + Sync + Send,
+) {
+    #[cfg(feature = "threads")]
+    if a.len() > len_a && rayon::current_num_threads() > 1 {
+        use rayon::prelude::*;
+        let pairs = a.par_chunks_mut(len_a).zip(b.par_chunks_exact_mut(len_b)).enumerate();
+        return pairs.for_each(|(i, (a, b))| f(i, a, b));
+    }
+    a.chunks_mut(len_a).zip(b.chunks_exact_mut(len_b)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+}

@@ -1,9 +1,11 @@
 //! The rest of the family, every stage against what TorchVision computes on the same generated weights and pictures.
 
 mod checks;
+mod generator;
 mod support;
 
 use checks::{check_boxes, check_fasterrcnn, check_segmenter, run};
+use generator::GeneratedWeights;
 use mobilesight::image::Image;
 use mobilesight::models::classification::{Classifier, ClassifierConfig};
 use mobilesight::models::detection::faster_rcnn::FasterRcnnConfig;
@@ -14,7 +16,7 @@ use mobilesight::models::segmentation::deeplabv3::DeepLabV3;
 use mobilesight::models::segmentation::fcn::Fcn;
 use mobilesight::nn::Context;
 use mobilesight::tensor::Tensor;
-use support::{GeneratedWeights, Golden, normalised, picture};
+use support::{Golden, normalised, picture};
 
 // The same list runs in a browser.
 #[cfg(target_arch = "wasm32")]

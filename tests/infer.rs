@@ -4,10 +4,13 @@
 use mobilesight::Result;
 use mobilesight::models::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use mobilesight::models::infer::{Inferred, infer};
+use mobilesight::models::labels::labels;
 use mobilesight::models::mobilenetv3::{
     Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting, make_divisible,
 };
+use mobilesight::models::registry::{REGISTRY, describe_state_dict};
 use mobilesight::models::segmentation::lraspp::{Lraspp, LrasppConfig};
+use mobilesight::weights::Metadata;
 use mobilesight::weights::{SafeTensorsFile, StateDict, TensorInfo, Weights};
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -229,5 +232,22 @@ fn torchs_own_checkpoints_are_found() {
         let weights = mobilesight::weights::PthFile::new(&bytes).unwrap();
         let setting = inverted_residual_setting(arch, 0.35, false, false);
         check(&infer(&weights, None).unwrap(), name, &setting, &expected);
+    }
+}
+
+/// A state_dict of each row of the registry is found and loads again, without metadata.
+#[test]
+fn every_model_of_the_registry_is_found_by_its_names_and_shapes() {
+    for row in REGISTRY {
+        let labels = labels(row.labels, row.labels.lines().count());
+        let (arch, config, preset) = (row.arch.to_string(), Value::Null, Value::Null);
+        let asked = Recorder::default();
+        let metadata = Metadata { arch, labels, config, preset, source: None, license: None };
+        (row.load)(&asked, &metadata).unwrap();
+        let found = describe_state_dict(&asked, Some(row.arch), None).unwrap();
+        assert_eq!((found.arch.as_str(), &found.labels), (row.arch, &metadata.labels));
+        let again = Recorder::default();
+        (row.load)(&again, &found).unwrap();
+        assert_eq!(again.tensors(), asked.tensors(), "{}", row.arch);
     }
 }

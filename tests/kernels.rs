@@ -3,6 +3,7 @@
 mod oracle;
 
 use mobilesight::image::Image;
+use mobilesight::kernels::argmax_f32::argmax_f32;
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
@@ -104,6 +105,31 @@ fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: 
 fn conv_simplest() {
     let s = Shape { h: 1, w: 1, c: 1, n: 1, kernel: 1, stride: 1, padding: 0, dilation: 1 };
     run_conv::<Scalar>(s, Activation::Identity, 0, false);
+}
+
+/// The sums of the other tests seldom leave -3..3: here they pass every bend of every activation.
+#[test]
+fn activations_on_both_sides_of_their_bends() {
+    let x: Vec<f32> = (-40..=40).map(|i| i as f32 / 4.0).collect();
+    let panels = packed(&[1.0], &[0.0], 1);
+    let at = Pixels { start: 0, row: x.len(), pixel: 1 };
+    for activation in ACTIVATIONS {
+        let mut out = vec![f32::NAN; x.len()];
+        conv_f32::<Best>(Conv {
+            size: (1, x.len()),
+            a: (&x, at),
+            taps: &[Tap::default()],
+            segment: 1,
+            b: panels.data(),
+            k: 1,
+            n: 1,
+            activation,
+            residual: None,
+            c: (&mut out, at),
+        });
+        let want: Vec<f32> = x.iter().map(|x| oracle::activation(activation, *x)).collect();
+        assert_close(&out, &want, &activation);
+    }
 }
 
 #[test]
@@ -229,6 +255,20 @@ fn depthwise_over_blocks_of_channels() {
         let s = Shape { h: 3, w: 21, c, n: 0, kernel, stride, padding, dilation };
         run_depthwise::<Best>(s, Activation::Hardswish, 0);
     }
+}
+
+#[test]
+fn argmax_is_the_first_of_the_largest() {
+    for n in 1..=23 {
+        for at in 0..n {
+            let mut x = noise(30 + at as u64, n);
+            x[at] = 2.0;
+            assert_eq!(argmax_f32::<Best>(&x), at, "{n} floats");
+            x[n - 1] = 2.0;
+            assert_eq!(argmax_f32::<Best>(&x), at, "{n} floats, two of them equal");
+        }
+    }
+    assert_eq!(argmax_f32::<Best>(&[-3.0, -1.0, -2.0, -1.0, -9.0]), 1);
 }
 
 #[test]

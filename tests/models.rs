@@ -1,9 +1,11 @@
 //! Every stage of the models against what TorchVision computes on the same generated weights and pictures.
 
 mod checks;
+mod generator;
 mod support;
 
 use checks::{check_fasterrcnn, check_segmenter, run};
+use generator::GeneratedWeights;
 use mobilesight::image::Image;
 use mobilesight::models::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use mobilesight::models::mobilenetv3::{Arch, inverted_residual_setting};
@@ -14,7 +16,7 @@ use mobilesight::nn::Context;
 use mobilesight::nn::boxes::{Box2d, iou};
 use mobilesight::tensor::Tensor;
 use mobilesight::weights::SafeTensorsFile;
-use support::{GeneratedWeights, picture};
+use support::picture;
 
 // The same list runs in a browser.
 #[cfg(target_arch = "wasm32")]

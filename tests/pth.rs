@@ -2,14 +2,13 @@
 #![cfg(feature = "cli")]
 
 mod checkpoint;
-#[expect(dead_code, reason = "its goldens serve models.rs")]
-mod support;
+mod generator;
 
 use checkpoint::{Pickle, View, checkpoint, floats, state_dict, whole};
+use generator::GeneratedWeights;
 use half::{bf16, f16};
 use mobilesight::weights::{PthFile, StateDict, Weights};
 use safetensors::SafeTensors;
-use support::GeneratedWeights;
 
 fn golden(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));

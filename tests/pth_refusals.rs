@@ -2,13 +2,13 @@
 #![cfg(feature = "cli")]
 
 mod checkpoint;
-#[expect(dead_code, reason = "its goldens serve models.rs")]
-mod support;
+#[allow(dead_code, reason = "its weights serve other tests")]
+mod generator;
 
 use checkpoint::{Pickle, View, archive, checkpoint, floats, state_dict, whole};
+use generator::bits;
 use mobilesight::Error;
 use mobilesight::weights::{PthFile, StateDict, Weights};
-use support::bits;
 
 fn refused(bytes: &[u8]) -> Error {
     PthFile::new(bytes).map(|file| file.tensors()).expect_err("refused")

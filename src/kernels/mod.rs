@@ -2,6 +2,7 @@
 //!
 //! | kernel | dtype | tile |
 //! |---|---|---|
+//! | [`argmax_f32`] | f32 | 4 classes of a pixel |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
@@ -19,6 +20,7 @@
 //! of their own. `unsafe` lives here and in `simd` only.
 
 pub mod activation;
+pub mod argmax_f32;
 pub mod conv_f32;
 pub mod conv_i8;
 pub mod depthwise_f32;

@@ -137,7 +137,8 @@ impl Model for Classifier {
         softmax(logits.data_mut());
         output.classes.clear();
         output.classes.extend(logits.data().iter().copied().enumerate());
-        output.classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+        // No two are equal: an unstable sort needs no memory.
+        output.classes.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         cx.workspace.give_tensor(logits);
     }
 }

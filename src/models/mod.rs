@@ -7,6 +7,7 @@ pub mod classification;
 pub mod config;
 pub mod detection;
 pub mod infer;
+pub mod labels;
 pub mod mobilenetv3;
 pub mod registry;
 pub mod segmentation;

@@ -40,6 +40,12 @@ pub enum Map {
     U8(Tensor<u8>, Arc<Quantisation>),
 }
 
+impl Default for Map {
+    fn default() -> Self {
+        Map::F32(Tensor::default())
+    }
+}
+
 impl Map {
     /// Rows, columns, channels.
     pub fn shape(&self) -> (usize, usize, usize) {

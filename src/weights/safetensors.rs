@@ -68,29 +68,6 @@ impl<'a> SafeTensorsFile<'a> {
         let parsed = serde_json::from_str(json);
         parsed.map(Some).map_err(|error| mismatch("__metadata__.mobilesight", format_args!("cannot be read ({error})")))
     }
-
-    /// What the exporter says of the model, or what the caller does: `arch` and `labels` serve a file without metadata.
-    ///
-    /// # Errors
-    /// [`Error::WeightsMismatch`] when neither says the architecture, or the file says another one.
-    pub fn metadata_or(&self, arch: Option<String>, labels: Option<Vec<String>>) -> Result<Metadata> {
-        let said = self.metadata()?;
-        if let (Some(said), Some(arch)) = (&said, &arch)
-            && said.arch != *arch
-        {
-            let message = format!("the weights are of {}, not of {arch}; leave arch out, or load others", said.arch);
-            return Err(Error::WeightsMismatch(message));
-        }
-        if let Some(said) = said {
-            return Ok(Metadata { labels: labels.unwrap_or(said.labels), ..said });
-        }
-        let arch = arch.ok_or_else(|| {
-            let message = "the weights do not say their architecture; pass arch, TorchVision's builder name";
-            Error::WeightsMismatch(message.to_string())
-        })?;
-        let labels = labels.unwrap_or_default();
-        Ok(Metadata { arch, labels, config: Value::Null, preset: Value::Null, source: None, license: None })
-    }
 }
 
 /// Where the header of a file of `len` bytes that begins with `start` ends.
@@ -306,19 +283,6 @@ mod tests {
         }
         let whole = file(Dtype::I64, &[1], &[0; 8], None);
         assert!(SafeTensorsFile::new(&whole).unwrap().f32("a.weight", &[1]).unwrap_err().to_string().contains("I64"));
-    }
-
-    #[test]
-    fn a_file_without_metadata_takes_the_callers() {
-        let whole = file(Dtype::F32, &[1], &[0; 4], None);
-        let weights = SafeTensorsFile::new(&whole).unwrap();
-        assert!(weights.metadata_or(None, None).unwrap_err().to_string().contains("pass arch"));
-        let metadata = weights.metadata_or(Some("lraspp".into()), Some(vec!["cat".into()])).unwrap();
-        assert_eq!((metadata.arch.as_str(), metadata.labels.len()), ("lraspp", 1));
-        let whole = file(Dtype::F32, &[1], &[0; 4], Some(r#"{"arch":"lraspp","labels":["cat"]}"#));
-        let weights = SafeTensorsFile::new(&whole).unwrap();
-        assert_eq!(weights.metadata_or(None, None).unwrap().labels, ["cat"]);
-        assert!(weights.metadata_or(Some("fcn".into()), None).unwrap_err().to_string().contains("not of fcn"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Models against their goldens, stage by stage.
 
-use crate::support::{GeneratedWeights, Golden, normalised, picture};
+use crate::generator::GeneratedWeights;
+use crate::support::{Golden, normalised, picture};
 use mobilesight::image::Image;
 use mobilesight::models::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use mobilesight::models::detection::roi_heads::{BoxConfig, RoiHeads};

@@ -11,14 +11,13 @@ const MIN_RATIO: f64 = 0.2;
 const MAX_RATIO: f64 = 0.95;
 const ASPECT_RATIOS: [f64; 2] = [2.0, 3.0];
 
-/// The boxes of all `maps` of [h, w] on a picture of `size`, in the order (map, y, x, box).
+/// Adds the boxes of all `maps` of [h, w] on a picture of `size` to `boxes`, in the order (map, y, x, box).
 ///
 /// # Panics
 /// When there are fewer than two maps.
-pub fn default_boxes(maps: &[(usize, usize)], size: (usize, usize)) -> Vec<Box2d> {
+pub fn default_boxes(maps: &[(usize, usize)], size: (usize, usize), boxes: &mut Vec<Box2d>) {
     assert!(maps.len() > 1, "scales lie between the first map's and the last's");
     let (height, width) = (size.0 as f32, size.1 as f32);
-    let mut boxes = Vec::with_capacity(maps.iter().map(|(h, w)| h * w * BOXES).sum());
     for (k, &(rows, columns)) in maps.iter().enumerate() {
         let sides = sides(k, maps.len());
         for cell in 0..rows * columns {
@@ -29,7 +28,6 @@ pub fn default_boxes(maps: &[(usize, usize)], size: (usize, usize)) -> Vec<Box2d
             }));
         }
     }
-    boxes
 }
 
 /// Width and height of the boxes of map `k` of `n`, in shares of the picture, at most the whole.
@@ -47,7 +45,8 @@ mod tests {
 
     #[test]
     fn boxes_of_the_first_cell_and_of_the_whole_picture() {
-        let boxes = default_boxes(&[(2, 4), (1, 1)], (100, 200));
+        let mut boxes = Vec::new();
+        default_boxes(&[(2, 4), (1, 1)], (100, 200), &mut boxes);
         assert_eq!(boxes.len(), 9 * BOXES);
         // The first map's scale is a fifth of the picture, round a cell of 50 x 50.
         let near = |(a, b): (&f32, f32)| (a - b).abs() < 1e-4;

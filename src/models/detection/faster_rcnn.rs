@@ -152,18 +152,19 @@ impl Model for FasterRcnn {
         let boxes = self.config.boxes.with(options);
         let found = self.roi_heads.forward(cx, &features[0], &proposals, size, &boxes, options.classes.as_deref());
         features.into_iter().for_each(|map| cx.give(map));
+        cx.workspace.give(proposals);
         Raw::Detections(found)
     }
 
     fn postprocess(
         &self,
-        _cx: &mut Context,
+        cx: &mut Context,
         raw: Raw,
         size: (usize, usize),
         source: (usize, usize),
         output: &mut Output,
     ) {
-        restore(raw, size, source, output);
+        restore(cx, raw, size, source, output);
     }
 }
 

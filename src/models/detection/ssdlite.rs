@@ -11,7 +11,7 @@ use crate::kernels::Activation;
 use crate::kernels::resize_u8::Normalise;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
 use crate::models::{Input, Model, Options, Output, Raw};
-use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode};
+use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, top_n};
 use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, softmax};
 use crate::tensor::Tensor;
 use crate::weights::{TensorInfo, Weights};
@@ -19,6 +19,7 @@ use crate::{Error, Result};
 use safetensors::Dtype;
 
 const EXTRAS: usize = 4;
+const MAPS: usize = 2 + EXTRAS;
 const BACKBONE: &str = "backbone.features";
 const BOX_WEIGHTS: [f32; 4] = [10.0, 10.0, 5.0, 5.0];
 /// Of mean and standard deviation: values go from 0..1 to -1..1.
@@ -240,28 +241,28 @@ impl Ssdlite {
     }
 
     /// The six maps, with a halo of at least 1.
-    fn features(&self, cx: &mut Context, input: &Tensor) -> Vec<Map> {
+    fn features(&self, cx: &mut Context, input: &Tensor) -> [Map; MAPS] {
         let (expansion, last) = self.backbone.forward(cx, input, Some(Tap::Expansion(self.c4)), 1);
-        let mut maps = vec![expansion.expect("C4 has an expansion"), last];
-        for block in &self.extra {
-            let next = block.forward(cx, &maps[maps.len() - 1]);
-            maps.push(next);
+        let mut maps: [Map; MAPS] = Default::default();
+        (maps[0], maps[1]) = (expansion.expect("C4 has an expansion"), last);
+        for (i, block) in self.extra.iter().enumerate() {
+            maps[i + 2] = block.forward(cx, &maps[i + 1]);
         }
         maps.iter().enumerate().for_each(|(i, map)| cx.observe(format_args!("features.{i}"), map));
         maps
     }
 
     /// Before NMS: of each class but the background, the best boxes above the score.
-    fn candidates(&self, scores: &Tensor, boxes: &[Box2d], options: &Options) -> Vec<Candidate> {
+    fn candidates(&self, cx: &mut Context, scores: &Tensor, boxes: &[Box2d], options: &Options) -> Vec<Candidate> {
         let thresh = self.config.boxes.with(options).score_thresh;
         let wanted = |class: &usize| options.classes.as_ref().is_none_or(|c| c.binary_search(class).is_ok());
-        let mut found = Vec::new();
+        let mut found = cx.workspace.list((scores.c - 1) * self.config.topk_candidates);
         for group in (1..scores.c).filter(wanted) {
-            let of_class = scores.data().iter().skip(group).step_by(scores.c).zip(boxes);
-            let first = found.len();
-            found.extend(of_class.filter(|(s, _)| **s > thresh).map(|(&score, &b)| Candidate { b, score, group }));
-            found[first..].sort_by(|a, b| b.score.total_cmp(&a.score));
-            found.truncate(first + self.config.topk_candidates);
+            let score = |i: usize| scores.data()[i * scores.c + group];
+            let best = top_n(&mut cx.workspace, boxes.len(), self.config.topk_candidates, score);
+            let above = best.iter().map(|i| (score(*i), boxes[*i])).take_while(|(score, _)| *score > thresh);
+            found.extend(above.map(|(score, b)| Candidate { b, score, group }));
+            cx.workspace.give(best);
         }
         found
     }
@@ -283,27 +284,29 @@ impl Model for Ssdlite {
         cx.observe("head.cls_logits", &scores);
         cx.observe("head.bbox_regression", &deltas);
         scores.data_mut().chunks_exact_mut(self.config.num_classes).for_each(softmax);
-        let sizes: Vec<(usize, usize)> = maps.iter().map(|map| (map.shape().0, map.shape().1)).collect();
-        let mut boxes = default_boxes(&sizes, size);
+        let sizes = maps.each_ref().map(|map| (map.shape().0, map.shape().1));
+        let mut boxes = cx.workspace.list(scores.w);
+        default_boxes(&sizes, size, &mut boxes);
         for (b, deltas) in boxes.iter_mut().zip(deltas.data().chunks_exact(4)) {
             *b = clip(decode(*b, deltas, BOX_WEIGHTS), size);
         }
-        let candidates = self.candidates(&scores, &boxes, options);
+        let candidates = self.candidates(cx, &scores, &boxes, options);
+        cx.workspace.give(boxes);
         maps.into_iter().for_each(|map| cx.give(map));
         [scores, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         let config = self.config.boxes.with(options);
-        Raw::Detections(batched_nms(candidates, config.nms_thresh, config.detections_per_img))
+        Raw::Detections(batched_nms(&mut cx.workspace, candidates, config.nms_thresh, config.detections_per_img))
     }
 
     fn postprocess(
         &self,
-        _cx: &mut Context,
+        cx: &mut Context,
         raw: Raw,
         size: (usize, usize),
         source: (usize, usize),
         output: &mut Output,
     ) {
-        restore(raw, size, source, output);
+        restore(cx, raw, size, source, output);
     }
 }
 

@@ -45,10 +45,11 @@ fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, 
 }
 
 /// Detections on a picture of `size` in pixels of the `source`, both [h, w].
-pub fn restore(raw: Raw, size: (usize, usize), source: (usize, usize), output: &mut Output) {
+pub fn restore(cx: &mut Context, raw: Raw, size: (usize, usize), source: (usize, usize), output: &mut Output) {
     let Raw::Detections(found) = raw else { unreachable!("a detector gives detections") };
     output.detections.clear();
-    output.detections.extend(found.into_iter().map(|d| Candidate { b: resize_box(d.b, size, source), ..d }));
+    output.detections.extend(found.iter().map(|d| Candidate { b: resize_box(d.b, size, source), ..*d }));
+    cx.workspace.give(found);
 }
 
 fn resize_box(b: Box2d, from: (usize, usize), to: (usize, usize)) -> Box2d {

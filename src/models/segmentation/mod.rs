@@ -6,11 +6,17 @@ pub mod lraspp;
 
 use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
+use crate::kernels::argmax_f32::argmax_f32;
 use crate::kernels::resize_f32::bilinear_row;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
 use crate::nn::Context;
+use crate::parallel;
 use crate::preprocess::segmentation;
+use crate::simd::Best;
 use crate::tensor::Tensor;
+
+/// Rows of a class map that one task does.
+const ARGMAX_ROWS: usize = 16;
 
 /// A network that scores the classes on a map coarser than its picture.
 pub trait Segmenter: Send + Sync {
@@ -90,23 +96,24 @@ pub fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
 }
 
 /// The class of each pixel of `size`, into `mask` [h, w], the first where two are equal: argmax of [`resize`], a row at a
-/// time.
+/// time, so that the classes' planes are never there as a whole.
 ///
 /// # Panics
 /// When `mask` is of another size.
 pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8]) {
     assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
-    let mut column = cx.workspace.take(scores.w * scores.c);
-    let mut row = cx.workspace.take(size.1 * scores.c);
-    for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
-        bilinear_row(scores, size, y, &mut column, &mut row);
-        for (class, pixel) in out.iter_mut().zip(row.chunks_exact(scores.c)) {
-            let best = (1..scores.c).fold(0, |best, i| if pixel[i] > pixel[best] { i } else { best });
-            *class = best as u8;
+    let (column, row) = (scores.w * scores.c, size.1 * scores.c);
+    let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * (column + row));
+    parallel::for_each_pair((mask, ARGMAX_ROWS * size.1), (&mut room, column + row), |block, mask, room| {
+        let (column, row) = room.split_at_mut(column);
+        for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
+            bilinear_row(scores, size, block * ARGMAX_ROWS + y, column, row);
+            for (class, pixel) in out.iter_mut().zip(row.chunks_exact(scores.c)) {
+                *class = argmax_f32::<Best>(pixel) as u8;
+            }
         }
-    }
-    cx.workspace.give(column);
-    cx.workspace.give(row);
+    });
+    cx.workspace.give(room);
 }
 
 /// The class map `mask` of `size` made `source`: interpolate(mode="nearest-exact").
