@@ -86,31 +86,6 @@ impl Conv2d {
         Self::of_layer(weights, layer, (kernel, 1), input, residual)
     }
 
-    /// A 1x1 convolution in f32 with neither bias nor BatchNorm: `name.weight`.
-    ///
-    /// # Errors
-    /// As for [`Conv2d::load`].
-    pub fn without_bias(
-        weights: &dyn Weights,
-        name: &str,
-        input: &Format,
-        (in_channels, out_channels): (usize, usize),
-    ) -> Result<Conv2d> {
-        let layer = Layer {
-            name: name.to_string(),
-            shape: vec![out_channels, in_channels, 1, 1],
-            batch_norm: None,
-            is_depthwise: false,
-            channels: in_channels,
-            activation: Activation::Identity,
-            inputs: input.names.clone(),
-        };
-        let packed = pack(weights, &layer, &Fold::bias(vec![0.0; out_channels]))?;
-        let output = layer.output_format(weights)?;
-        let weights = Dense::F32(packed, weights.is_quantised());
-        Ok(Conv2d { layer, weights, kernel: 1, stride: 1, output })
-    }
-
     /// nn.Linear of [pixels, pool * pool * in_channels]: the file has a row's features in the order (c, y, x), and
     /// [`Conv2d::forward`] takes them as (y, x, c).
     ///

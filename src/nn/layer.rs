@@ -35,7 +35,7 @@ pub struct Layer {
     pub channels: usize,
     /// Applied to the output.
     pub activation: Activation,
-    /// The activations that it reads.
+    /// The activations that it reads; none where it cannot be int8.
     pub inputs: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ pub struct Fold {
 
 impl Fold {
     /// A bias alone.
-    pub(super) fn bias(shift: Vec<f32>) -> Fold {
+    fn bias(shift: Vec<f32>) -> Fold {
         Fold { scale: vec![1.0; shift.len()], shift }
     }
 
@@ -158,9 +158,27 @@ impl Layer {
     /// How the input of an int8 layer is quantised.
     pub(super) fn input_of_int8(&self, input: &Format) -> Result<Arc<Quantisation>> {
         let Some(quantisation) = &input.quantisation else {
-            let what = format!("is int8, but {} has no scale and zero point, or several", self.inputs.join(", "));
+            let what = match self.inputs.as_slice() {
+                [] => "is int8, but can only be f32".to_string(),
+                names => format!("is int8, but {} has no one scale and zero point a channel", names.join(", ")),
+            };
             return Err(mismatch(&self.name, &what));
         };
         Ok(quantisation.clone())
     }
+}
+
+/// The floats of the weight of layer `name`, which may be stored as int8 with a scale a row.
+pub(super) fn f32_or_int8(weights: &dyn Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let weight = format!("{name}.weight");
+    if weights.info(&weight).is_none_or(|info| info.dtype != Dtype::I8) {
+        return weights.f32(&weight, shape);
+    }
+    let scale = weights.f32(&format!("{name}.weight_scale"), &shape[..1])?;
+    check_scales(&format!("{name}.weight_scale"), &scale)?;
+    let mut values = Vec::with_capacity(shape.iter().product());
+    weights.byte_rows(&weight, shape, Dtype::I8, &mut |o, row| {
+        values.extend(row.iter().map(|w| f32::from(*w as i8) * scale[o]));
+    })?;
+    Ok(values)
 }

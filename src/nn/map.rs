@@ -219,6 +219,11 @@ impl Format {
         Format { quantisation: self.quantisation.as_ref().map(repeat), ..self.clone() }
     }
 
+    /// The same for a layer that must be in f32, as one whose input a gate multiplies: no int8 layer loads on it.
+    pub fn as_f32(&self) -> Format {
+        Format { names: Vec::new(), quantisation: None, ..self.clone() }
+    }
+
     /// The same activation from a layer that writes bytes where it can.
     pub(super) fn of_int8(self) -> Format {
         Format { is_bytes: self.quantisation.is_some(), ..self }

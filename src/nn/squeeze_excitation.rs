@@ -1,8 +1,10 @@
 //! torchvision/ops/misc.py's SqueezeExcitation, as MobileNetV3 sets it: x * hardsigmoid(fc2(relu(fc1(mean of x)))).
 //!
 //! The mean comes as sums of rows from the depthwise epilogue. In f32 the gate goes into the projection's weights, so that
-//! the picture is not read again; bytes are multiplied in place, for a dot of integers has no room for a gate.
+//! the picture is not read again; bytes are multiplied in place, for a dot of integers has no room for a gate. The two layers are
+//! always computed in f32; a file may store them in int8.
 
+use super::layer::f32_or_int8;
 use super::map::{Format, Map, View};
 use super::{Context, Depthwise2d, Origin, RowSums};
 use crate::Result;
@@ -39,8 +41,9 @@ impl SqueezeExcitation {
         squeeze: usize,
     ) -> Result<Self> {
         let linear = |leaf: &str, k: usize, n: usize, activation| {
-            let bias = weights.f32(&format!("{name}.{leaf}.bias"), &[n])?;
-            Ok(Gemv::new(&weights.f32(&format!("{name}.{leaf}.weight"), &[n, k, 1, 1])?, &bias, activation))
+            let (path, shape) = (format!("{name}.{leaf}"), [n, k, 1, 1]);
+            let bias = weights.f32(&format!("{path}.bias"), &[n])?;
+            Ok(Gemv::new(&f32_or_int8(weights, &path, &shape)?, &bias, activation))
         };
         let output = Format::load(weights, &format!("{name}.output"), channels)?;
         Ok(SqueezeExcitation {

@@ -39,9 +39,15 @@ fn common(a: &[Candidate], b: &[Candidate]) -> f32 {
 mod tests {
     use super::*;
 
+    fn output(fill: impl FnOnce(&mut Output)) -> Output {
+        let mut output = Output::default();
+        fill(&mut output);
+        output
+    }
+
     fn found(detections: &[(f32, f32, usize)]) -> Output {
         let candidate = |&(x, score, group)| Candidate { b: [x, 0.0, x + 10.0, 10.0], score, group };
-        Output { detections: detections.iter().map(candidate).collect(), ..Output::default() }
+        output(|output| output.detections = detections.iter().map(candidate).collect())
     }
 
     #[test]
@@ -57,9 +63,9 @@ mod tests {
 
     #[test]
     fn masks_and_classes_are_compared_by_share() {
-        let mask = |mask: &[u8]| Output { mask: mask.to_vec(), ..Output::default() };
+        let mask = |mask: &[u8]| output(|output| output.mask = mask.to_vec());
         assert_eq!(distance(&mask(&[1, 2, 3, 4]), &mask(&[1, 2, 3, 0])), 0.25);
-        let classes = |classes: &[(usize, f32)]| Output { classes: classes.to_vec(), ..Output::default() };
+        let classes = |classes: &[(usize, f32)]| output(|output| output.classes = classes.to_vec());
         assert_eq!(distance(&classes(&[(0, 0.75), (1, 0.25)]), &classes(&[(1, 0.5), (0, 0.5)])), 0.25);
     }
 }

@@ -47,17 +47,41 @@ pub fn encode(
         put(&mut tensors, format!("{name}.scale"), Dtype::F32, &shape, f32s(params.scale()));
         put(&mut tensors, format!("{name}.zero_point"), Dtype::U8, &shape, params.zero_point().to_vec());
     }
-    let is_folded = |name: &str| {
-        folded.iter().any(|path| name.strip_prefix(path.as_str()).is_some_and(|leaf| leaf.starts_with('.')))
-    };
-    for tensor in source.tensors() {
-        let is_used = !tensor.name.ends_with(".num_batches_tracked") && !tensor.name.starts_with("aux_classifier.");
-        if is_used && !is_folded(&tensor.name) {
+    for tensor in source.tensors().iter().filter(|tensor| is_used(&tensor.name)) {
+        let of_layer =
+            |path: &&String| tensor.name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if !folded.iter().any(|path| of_layer(path)) {
             let values = source.f32(&tensor.name, &tensor.shape)?;
-            put_floats(&mut tensors, tensor.name, &tensor.shape, &values);
+            match gate(calibration, &tensor.name) {
+                Some(layer) => rounded(&mut tensors, layer, &tensor.shape, &values),
+                None => put_floats(&mut tensors, tensor.name.clone(), &tensor.shape, &values),
+            }
         }
     }
     write(&tensors, metadata)
+}
+
+/// Whether a model reads tensor `name`.
+fn is_used(name: &str) -> bool {
+    !name.ends_with(".num_batches_tracked") && !name.starts_with("aux_classifier.")
+}
+
+/// The path of the layer whose weight is `name`, if that is of squeeze-excite, computed in f32 and stored as int8.
+fn gate<'a>(calibration: &Calibration, name: &'a str) -> Option<&'a str> {
+    let layer = name.strip_suffix(".weight")?;
+    let (gate, leaf) = layer.rsplit_once('.')?;
+    (matches!(leaf, "fc1" | "fc2") && calibration.gated.contains_key(&format!("{gate}.output"))).then_some(layer)
+}
+
+/// A matrix as int8 with a scale a row.
+fn rounded(tensors: &mut Tensors, layer: &str, shape: &[usize], values: &[f32]) {
+    let rounded = QWeights::dense_rows(values, shape[0], |_, _| 1.0);
+    put_int8(tensors, layer, shape, rounded.weight(), rounded.scale());
+}
+
+fn put_int8(tensors: &mut Tensors, layer: &str, shape: &[usize], weight: &[i8], scale: &[f32]) {
+    put(tensors, format!("{layer}.weight"), Dtype::I8, shape, weight.iter().map(|w| *w as u8).collect());
+    put(tensors, format!("{layer}.weight_scale"), Dtype::F32, &shape[..1], f32s(scale));
 }
 
 fn write(tensors: &Tensors, metadata: &Metadata) -> Result<Vec<u8>> {
@@ -139,9 +163,7 @@ fn quantised(
         };
         *bias += (0..k).map(error).sum::<f32>();
     }
-    let bytes = channels_first(layer, rounded.weight()).into_iter().map(|w| w as u8).collect();
-    put(tensors, format!("{}.weight", layer.name), Dtype::I8, &layer.shape, bytes);
-    put(tensors, format!("{}.weight_scale", layer.name), Dtype::F32, &[n], f32s(rounded.scale()));
+    put_int8(tensors, &layer.name, &layer.shape, &channels_first(layer, rounded.weight()), rounded.scale());
     put(tensors, format!("{}.bias", layer.name), Dtype::F32, &[n], f32s(&bias));
     Ok(())
 }

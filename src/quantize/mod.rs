@@ -19,6 +19,7 @@ use crate::image::Image;
 use crate::kernels::pack_i8::MAX_K;
 use crate::models::Model;
 use crate::models::registry::entry;
+use crate::nn::Layer;
 use crate::weights::{Metadata, SafeTensorsFile, StateDict};
 use crate::{Error, Result};
 use plan::Int8Layers;
@@ -125,7 +126,8 @@ fn candidates(calibration: &Calibration, f32_layers: &[String]) -> Result<Int8La
         let message = format!("there is no layer {unknown:?} to leave in f32; there are {}", known.join(", "));
         return Err(Error::WeightsMismatch(message));
     }
-    let can = layers().filter(|layer| layer.k() <= MAX_K && (!layer.is_depthwise || layer.channels.is_multiple_of(8)));
+    let fits = |layer: &&Layer| layer.k() <= MAX_K && (!layer.is_depthwise || layer.channels.is_multiple_of(8));
+    let can = layers().filter(|layer| !layer.inputs.is_empty()).filter(fits);
     let wanted = can.filter(|layer| !f32_layers.iter().any(|prefix| is_under(&layer.name, prefix)));
     let int8: Int8Layers = wanted.map(|layer| layer.name.clone()).collect();
     match int8.is_empty() {

@@ -9,8 +9,9 @@
 use super::{Segmenter, resize};
 use crate::Result;
 use crate::kernels::Activation;
+use crate::kernels::gemv_f32::Gemv;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
-use crate::nn::{Context, Conv2d, Conv2dNormActivation, Map};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Format, Map};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -50,7 +51,7 @@ pub struct Lraspp {
     backbone: MobileNetV3,
     low: usize,
     cbr: Conv2d,
-    scale: Conv2d,
+    scale: Gemv,
     low_classifier: Conv2d,
     high_classifier: Conv2d,
 }
@@ -80,17 +81,18 @@ impl Lraspp {
             // LRASPPHead's own nn.BatchNorm2d has PyTorch's default.
             batch_norm_eps: 1e-5,
         };
-        let classifier = |leaf: &str, input: &Conv2d| {
-            let (name, channels) = (format!("classifier.{leaf}"), (input.out_channels(), config.num_classes));
-            Conv2d::load(weights, &name, input.output(), channels, 1, Activation::Identity)
+        let classifier = |leaf: &str, input: &Format, from| {
+            let name = format!("classifier.{leaf}");
+            Conv2d::load(weights, &name, input, (from, config.num_classes), 1, Activation::Identity)
         };
         let high = backbone.layer(setting.len() + 1).output();
         let cbr = cbr.dense(weights, "classifier.cbr", high)?;
-        let scale_channels = (high_channels, config.inter_channels);
+        let inter = config.inter_channels;
+        let scale = weights.f32("classifier.scale.1.weight", &[inter, high_channels, 1, 1])?;
         Ok(Lraspp {
-            scale: Conv2d::without_bias(weights, "classifier.scale.1", high, scale_channels)?,
-            low_classifier: classifier("low_classifier", backbone.layer(low))?,
-            high_classifier: classifier("high_classifier", &cbr)?,
+            scale: Gemv::new(&scale, &vec![0.0; inter], Activation::Identity),
+            low_classifier: classifier("low_classifier", backbone.layer(low).output(), backbone.out_channels(low))?,
+            high_classifier: classifier("high_classifier", &cbr.output().as_f32(), inter)?,
             cbr,
             low,
             backbone,
@@ -101,7 +103,8 @@ impl Lraspp {
     /// sigmoid(scale(mean(high))), [1, 1, inter_channels].
     fn gate(&self, cx: &mut Context, high: &Map) -> Tensor {
         let mean = high.mean(cx);
-        let mut gate = self.scale.forward(cx, &mean, 0, None, None).into_f32(cx);
+        let mut gate = cx.workspace.tensor(1, 1, self.cbr.out_channels(), 0);
+        self.scale.run(mean.data(), gate.data_mut());
         gate.data_mut().iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
         cx.observe("classifier.scale", &gate);
         cx.workspace.give_tensor(mean);

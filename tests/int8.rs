@@ -1,0 +1,160 @@
+//! int8 models: what the quantiser makes of generated weights runs, is near f32, and is refused where it was tampered with.
+#![cfg(feature = "cli")]
+
+mod generator;
+mod quantised;
+
+use mobilesight::Error;
+use mobilesight::image::Image;
+use mobilesight::models::registry::{REGISTRY, entry};
+use mobilesight::quantize::{Options, quantize};
+use mobilesight::weights::{SafeTensorsFile, StateDict, Weights};
+use quantised::{SIDE, int8_file, rgba, run, run_file, small};
+use safetensors::Dtype;
+use safetensors::tensor::{SafeTensors, TensorView};
+use std::collections::BTreeMap;
+
+#[test]
+fn every_architecture_runs_near_its_f32_self() {
+    for row in REGISTRY {
+        let (weights, metadata) = small(row.arch);
+        let (f32s, _) = run(&weights, &metadata);
+        let file = int8_file(row.arch);
+        let is_int8 = |t: &&mobilesight::weights::TensorInfo| t.dtype == Dtype::I8;
+        let tensors = SafeTensorsFile::new(&file).unwrap().tensors();
+        assert!(tensors.iter().filter(is_int8).count() > 30, "{}", row.arch);
+        let (bytes, _) = run_file(&file);
+        assert_eq!(bytes.keys().collect::<Vec<_>>(), f32s.keys().collect::<Vec<_>>(), "{}", row.arch);
+        for (name, want) in &f32s {
+            let got = &bytes[name];
+            // Proposals come and go with their scores, and what follows them.
+            if name.starts_with("roi_heads.") {
+                continue;
+            }
+            let [mut signal, mut noise] = [0.0, 0.0];
+            for (a, b) in want.iter().zip(got).map(|(a, b)| (f32::from_bits(*a), f32::from_bits(*b))) {
+                signal += f64::from(a).powi(2);
+                noise += f64::from(a - b).powi(2);
+            }
+            assert_eq!(want.len(), got.len(), "{}: {name}", row.arch);
+            assert!(noise <= 0.05 * signal, "{}: {name}: {noise} of {signal} is noise", row.arch);
+        }
+    }
+}
+
+#[test]
+fn the_same_pictures_make_the_same_bytes() {
+    assert!(int8_file("mobilenet_v3_small") == int8_file("mobilenet_v3_small"));
+}
+
+#[test]
+fn layers_named_stay_in_f32_and_unknown_ones_are_refused() {
+    let (weights, metadata) = small("mobilenet_v3_small");
+    let picture = rgba(0);
+    let images = [Image::new(&picture, SIDE, SIDE).unwrap()];
+    let options = |layer: &str| Options {
+        f32_layers: vec![layer.to_string()],
+        max_drop: 1.0,
+        search_pictures: 1,
+        ..Options::default()
+    };
+    let file = quantize(&weights, &metadata, &images, &options("features.2"), &mut |_| ()).unwrap();
+    let source = SafeTensorsFile::new(&file).unwrap();
+    for tensor in source.tensors().iter().filter(|t| t.name.ends_with(".block.0.0.weight")) {
+        let expected = if tensor.name.starts_with("features.2.") { Dtype::F16 } else { Dtype::I8 };
+        assert_eq!(tensor.dtype, expected, "{}", tensor.name);
+    }
+    let chosen = &source.metadata().unwrap().unwrap().config["quantization"]["f32_layers"]["chosen"];
+    assert_eq!(chosen[0], "features.2.block.0.0");
+    run_file(&file);
+    let error = quantize(&weights, &metadata, &images, &options("features.99"), &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("features.99"), "{error}");
+    let error = quantize(&weights, &metadata, &[], &Options::default(), &mut |_| ()).unwrap_err();
+    assert_eq!(error.code(), "E_IMAGE");
+    let error = quantize(&source, &metadata, &images, &Options::default(), &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("quantised already"), "{error}");
+}
+
+#[test]
+fn units_are_left_in_f32_until_the_drop_is_small() {
+    let (weights, metadata) = small("mobilenet_v3_small");
+    let picture = rgba(0);
+    let images = [Image::new(&picture, SIDE, SIDE).unwrap()];
+    let int8_tensors = |max_drop: f64| {
+        let options = Options { max_drop, ..Options::default() };
+        let file = quantize(&weights, &metadata, &images, &options, &mut |_| ()).unwrap();
+        SafeTensorsFile::new(&file).unwrap().tensors().iter().filter(|t| t.dtype == Dtype::I8).count()
+    };
+    assert!(int8_tensors(0.0) < int8_tensors(1.0));
+}
+
+/// A file with tensor `name` replaced, or left out.
+fn edited(file: &[u8], name: &str, tensor: Option<(Dtype, Vec<usize>, Vec<u8>)>) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(file).unwrap();
+    let all = SafeTensors::deserialize(file).unwrap();
+    let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = all
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
+        .collect();
+    assert!(tensors.remove(name).is_some(), "no {name}");
+    tensors.extend(tensor.map(|tensor| (name.to_string(), tensor)));
+    let views = tensors
+        .iter()
+        .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    safetensors::serialize(views, header.metadata().clone()).unwrap()
+}
+
+fn refused(file: &[u8]) -> String {
+    let source = SafeTensorsFile::new(&file).unwrap();
+    let metadata = source.metadata().unwrap().unwrap();
+    match (entry(&metadata.arch).unwrap().load)(&source, &metadata) {
+        Err(Error::WeightsMismatch(message)) => message,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it loads"),
+    }
+}
+
+#[test]
+fn wrong_files_are_refused_by_name() {
+    let file = int8_file("mobilenet_v3_small");
+    let f32s = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let n = SafeTensorsFile::new(&file).unwrap().info("features.0.0.weight_scale").unwrap().shape[0];
+    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
+        for (name, len) in [("features.0.0.weight_scale", n), ("features.0.0.output.scale", n), ("input.scale", 3)] {
+            let mut scales = vec![0.01; len];
+            scales[len - 1] = bad;
+            let message = refused(&edited(&file, name, Some((Dtype::F32, vec![len], f32s(&scales)))));
+            assert!(message.starts_with(name), "{bad}: {message}");
+        }
+    }
+    let long = Some((Dtype::F32, vec![5], f32s(&[0.01; 5])));
+    let zero = Some((Dtype::I8, vec![3], vec![0; 3]));
+    let bytes = Some((Dtype::I8, vec![n], vec![1; n]));
+    let lowest = Some((Dtype::I8, vec![n, 3, 3, 3], vec![0x80; n * 27]));
+    for (name, tensor, what) in [
+        ("input.scale", long.clone(), "shape"),
+        ("features.0.0.weight_scale", long, "shape"),
+        ("features.0.0.weight_scale", None, "missing"),
+        ("features.0.0.bias", bytes, "I8, not F32"),
+        ("features.0.0.weight", lowest, "-128"),
+        ("input.zero_point", zero, "I8, not U8"),
+        ("input.zero_point", None, "missing"),
+    ] {
+        let message = refused(&edited(&file, name, tensor));
+        assert!(message.starts_with(name) && message.contains(what), "{message}");
+    }
+    let message = refused(&edited(&file, "input.scale", None));
+    assert!(message.starts_with("features.0.0 is int8") && message.contains("input"), "{message}");
+}
+
+/// The classifier of LR-ASPP that a gate multiplies the input of is always in f32.
+#[test]
+fn int8_weights_where_only_f32_can_be_are_refused() {
+    let file = int8_file("lraspp_mobilenet_v3_large");
+    let name = "classifier.high_classifier.weight";
+    let shape = SafeTensorsFile::new(&file).unwrap().info(name).unwrap().shape;
+    let data = vec![1; shape.iter().product()];
+    let message = refused(&edited(&file, name, Some((Dtype::I8, shape, data))));
+    assert!(message.contains("can only be f32"), "{message}");
+}
