@@ -254,7 +254,11 @@ fn check_elementwise<S: Simd>(h: usize, w: usize, c: usize) {
     for y in 0..h {
         for (i, x) in x.row_mut(y).iter_mut().enumerate() {
             let step = (y * 37 + i * 11) % 640;
-            *x = if step == 639 { 1e20 } else { (step as f32 - 320.0) * 0.5 * p.scale()[i % c] };
+            *x = match step {
+                0 => -1e20,
+                639 => 1e20,
+                _ => (step as f32 - 320.0) * 0.5 * p.scale()[i % c],
+            };
         }
     }
     let mut q = ws.tensor_u8(h, w, 1, zero);
