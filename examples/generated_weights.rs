@@ -1,9 +1,10 @@
 //! `cargo run --release --example generated_weights -- OUT_DIR [--width-mult F]`: the goldens' generated weights as files, for the
 //! benches: every engine computes the same model, and nothing is stored.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
+#[path = "../tests/generator/mod.rs"]
+mod generator;
 
+use generator::GeneratedWeights;
 use mobilesight::Result;
 use mobilesight::kernels::Activation;
 use mobilesight::models::mobilenetv3::{Arch, inverted_residual_setting};
@@ -14,11 +15,13 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use support::GeneratedWeights;
+
+/// A tensor's shape and bytes.
+type Tensor = (Vec<usize>, Vec<u8>);
 
 /// Keeps what a builder asks for.
 #[derive(Default)]
-struct Recorder(RefCell<BTreeMap<String, (Vec<usize>, Vec<u8>)>>);
+struct Recorder(RefCell<BTreeMap<String, Tensor>>);
 
 impl Weights for Recorder {
     fn contains(&self, name: &str) -> bool {
@@ -72,4 +75,6 @@ fn main() {
     write(folder, "frcnn320.f32.safetensors", detector, 91, backbone(false), Value::Null);
     let preset = json!({ "resize": 320 });
     write(folder, "lraspp320.f32.safetensors", "lraspp_mobilenet_v3_large", 21, backbone(true), preset);
+    let preset = json!({ "resize": 224, "crop": 224 });
+    write(folder, "large224.f32.safetensors", "mobilenet_v3_large", 1000, backbone(false), preset);
 }

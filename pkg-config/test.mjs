@@ -27,11 +27,11 @@ const { browser, driver } = ensureChromium();
 const { buildPage } = await import('./build.mjs');
 
 cargo('Format', ['fmt', '--check']);
-cargo('Lint', ['clippy', '--locked', '--all-targets', '--', '-D', 'warnings']);
+cargo('Lint', ['clippy', '--locked', '--all-targets', '--features', 'cli', '--', '-D', 'warnings']);
 node('Lint of the page', 'eslint/bin/eslint.js', ['.']);
 node('Format of the page', 'prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.']);
 node('Types of the page', 'typescript/bin/tsc', ['--noEmit']);
-cargo('Native tests', ['test', '--locked', '--release']);
+cargo('Native tests', ['test', '--locked', '--release', '--features', 'cli']);
 cargo('Native tests with threads', ['test', '--locked', '--release', '--features', 'threads']);
 const runner = ensureTestRunner();
 for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, runner, driver, variant);

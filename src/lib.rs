@@ -6,6 +6,8 @@
 //! a [`tensor::Workspace`]; [`parallel`] shares work between threads; `wasm`, in a browser, is what JavaScript sees.
 #![deny(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod convert;
 pub mod error;
 pub mod image;
 pub mod kernels;

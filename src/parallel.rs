@@ -11,3 +11,13 @@ pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync + Send) {
     }
     (0..tasks).for_each(f);
 }
+
+/// Calls `f(i, chunk i)` for the chunks of `len` elements of `data`, as [`for_each`] does.
+pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+    #[cfg(feature = "threads")]
+    if data.len() > len && rayon::current_num_threads() > 1 {
+        use rayon::prelude::*;
+        return data.par_chunks_exact_mut(len).enumerate().for_each(|(i, chunk)| f(i, chunk));
+    }
+    data.chunks_exact_mut(len).enumerate().for_each(|(i, chunk)| f(i, chunk));
+}

@@ -31,3 +31,52 @@ pub fn segmentation(cx: &mut Context, image: Image, side: usize) -> Tensor {
     cx.workspace.give(room);
     out
 }
+
+/// ImageClassification: `image` as [`segmentation`] makes it with a shorter side of `resize`, then the square of `crop` pixels a
+/// side in its middle, [crop, crop, 3] with a halo of 1.
+///
+/// # Panics
+/// When the crop is larger than the resized picture.
+pub fn classification(cx: &mut Context, image: Image, resize: usize, crop: usize) -> Tensor {
+    let resized = segmentation(cx, image, resize);
+    let (top, left) = (crop_start(resized.h, crop), crop_start(resized.w, crop));
+    let mut out = cx.workspace.tensor(crop, crop, 3, 1);
+    for y in 0..crop {
+        out.row_mut(y).copy_from_slice(&resized.row(top + y)[3 * left..][..3 * crop]);
+    }
+    cx.workspace.give_tensor(resized);
+    out
+}
+
+/// Where torchvision's center_crop begins: half of what is left, rounded to even where it is no whole number.
+fn crop_start(side: usize, crop: usize) -> usize {
+    let twice = side - crop;
+    (twice / 2).next_multiple_of(if twice % 2 == 1 { 2 } else { 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crops_round_half_to_even() {
+        // Python's round(): 16.0, 37.5, 36.5, 0.5, 1.5.
+        let starts = [(256, 224), (299, 224), (297, 224), (225, 224), (227, 224), (224, 224)];
+        assert_eq!(starts.map(|(side, crop)| crop_start(side, crop)), [16, 38, 36, 0, 2, 0]);
+    }
+
+    /// Resized to its own size, so that the crop alone is seen.
+    #[test]
+    fn classification_takes_the_middle() {
+        let (h, w) = (8, 12);
+        let rgba: Vec<u8> = (0..h * w).flat_map(|i| [i as u8; 4]).collect();
+        let mut cx = Context::default();
+        let out = classification(&mut cx, Image::new(&rgba, w, h).unwrap(), 8, 4);
+        let value = |y: usize, x: usize| (out.row(y)[3 * x] * STD[0] + MEAN[0]) * 255.0;
+        assert_eq!((out.h, out.w, out.c, out.halo), (4, 4, 3, 1));
+        for (y, x) in [(0, 0), (0, 3), (3, 0), (3, 3)] {
+            let want = ((2 + y) * w + 4 + x) as f32;
+            assert!((value(y, x) - want).abs() < 1e-3, "({y}, {x}) is {}, should be {want}", value(y, x));
+        }
+    }
+}

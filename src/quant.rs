@@ -5,7 +5,8 @@
 //! weights               w[o, c, ..] * s[c] ~ wq * m[o]      wq: -127..=127; the input's scale is in them
 //! sum, i32, exact       acc = sum of wq * (q - zp[c])       padding is a pixel of zero points
 //! in output quanta      x = acc * M[o] + B[o]               M = m / s', B = bias / s'; s' the output's scale
-//! activation            Identity: x;  Relu: max(x, 0);  Hardswish: x * hardsigmoid(x * s');  Hardsigmoid: 1 / s' of it
+//! activation            Identity: x;  Relu: max(x, 0);  Relu6: min of it and 6 / s';
+//!                       Hardswish: x * hardsigmoid(x * s');  Hardsigmoid: 1 / s' of it
 //! residual              t = activation + (r - zp_r) * R     R = s_r / s'
 //! output                q' = round(t + zp'), ties to even, clamped to 0..=255;  or t itself as f32, where s' = 1
 //! ```
@@ -162,6 +163,7 @@ pub fn activate(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Hardswish => x * gate(x),
         Activation::Hardsigmoid => gate(x),
     }
@@ -185,7 +187,7 @@ pub struct Epilogue {
     pub(crate) multiplier: Vec<f32>,
     /// B.
     pub(crate) bias: Vec<f32>,
-    /// s' / 6 for Hardswish, 1 / s' for Hardsigmoid.
+    /// s' / 6 for Hardswish, 1 / s' for Hardsigmoid, 6 / s' for Relu6.
     pub(crate) gate: Vec<f32>,
     /// R, or 1 / s' for an f32 residual.
     pub(crate) residual_scale: Vec<f32>,
@@ -230,6 +232,7 @@ impl Epilogue {
             bias: all(&|o| bias[o] * unit(o)),
             gate: match activation {
                 Activation::Hardsigmoid => all(&|o| 1.0 / scale[o]),
+                Activation::Relu6 => all(&|o| 6.0 / scale[o]),
                 _ => all(&|o| scale[o] / 6.0),
             },
             residual_scale: all(&|o| residual.map_or(1.0, |r| r.scale[o]) * (1.0 / scale[o])),
@@ -251,6 +254,7 @@ impl Epilogue {
         let x = acc as f32 * self.multiplier[o] + self.bias[o];
         let t = match self.activation {
             Activation::Identity | Activation::Relu => activate(self.activation, x),
+            Activation::Relu6 => x.clamp(0.0, self.gate[o]),
             Activation::Hardswish => x * (x * self.gate[o] + 0.5).clamp(0.0, 1.0),
             Activation::Hardsigmoid => activate(self.activation, x) * self.gate[o],
         };

@@ -3,6 +3,8 @@
 //! A halo of `p` pixels of zeros (zero points, for bytes) round a picture lets a convolution with padding `p` read every tap at a fixed offset
 //! from its pixel: no border cases in a kernel and no im2col. The layer that writes a tensor writes the halo too.
 
+use crate::nn::boxes::{Box2d, Candidate};
+
 /// An activation, one picture, [h, w, c] in memory as [h + 2 halo, w + 2 halo, c]; f32, or u8 where it is quantised.
 #[derive(Debug, Default)]
 pub struct Tensor<T = f32> {
@@ -92,6 +94,9 @@ macro_rules! element {
 element!(f32, floats);
 element!(u8, bytes);
 element!(u32, sums);
+element!(usize, indices);
+element!(Box2d, boxes);
+element!(Candidate, candidates);
 
 /// Lends buffers and takes them back, so that a run after the first allocates nothing.
 #[derive(Debug, Default)]
@@ -99,6 +104,9 @@ pub struct Workspace {
     floats: Vec<Vec<f32>>,
     bytes: Vec<Vec<u8>>,
     sums: Vec<Vec<u32>>,
+    indices: Vec<Vec<usize>>,
+    boxes: Vec<Vec<Box2d>>,
+    candidates: Vec<Vec<Candidate>>,
 }
 
 impl Workspace {
@@ -132,6 +140,13 @@ impl Workspace {
         };
         buffer.resize(len, T::default());
         buffer
+    }
+
+    /// An empty list with room for `capacity` elements.
+    pub fn list<T: Element>(&mut self, capacity: usize) -> Vec<T> {
+        let mut list = self.take(capacity);
+        list.clear();
+        list
     }
 
     /// Takes a buffer back.

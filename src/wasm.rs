@@ -2,7 +2,7 @@
 //! TypeScript.
 
 use crate::image::Image;
-use crate::models::registry::{Entry, Task, entry};
+use crate::models::registry::{Entry, Task, describe, entry};
 use crate::models::{Model, Options, Output, Raw};
 use crate::nn::Context;
 use crate::tensor::{Tensor, Workspace};
@@ -14,6 +14,9 @@ use wasm_bindgen::prelude::*;
 
 #[cfg(feature = "threads")]
 pub use wasm_bindgen_rayon::init_thread_pool;
+
+/// Classes that a classifier gives where the call does not say how many.
+const TOP_K: usize = 5;
 
 #[wasm_bindgen]
 extern "C" {
@@ -64,7 +67,9 @@ struct Info<'a> {
     arch: &'a str,
     labels: &'a [String],
     dtype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     license: Option<&'a str>,
 }
 
@@ -77,6 +82,7 @@ struct JsOptions {
     category_allowlist: Option<Vec<usize>>,
     nms_threshold: Option<f32>,
     rpn: RpnOptions,
+    top_k: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
@@ -164,7 +170,7 @@ impl Engine {
         self.run(&grey, SIDE as usize, SIDE as usize, JsValue::UNDEFINED).map(drop)
     }
 
-    /// Runs on `rgba`, width * height * 4 bytes: { boxes, scores, classIds } or { mask }, and { preprocess, network, postprocess }
+    /// Runs on `rgba`, width * height * 4 bytes: { boxes, scores, classIds }, { mask } or { scores, classIds }, and { preprocess, network, postprocess }
     /// in milliseconds.
     ///
     /// # Errors
@@ -180,8 +186,9 @@ impl Engine {
             true => JsOptions::default(),
             false => serde_wasm_bindgen::from_value(options)?,
         };
+        let top_k = options.top_k.unwrap_or(TOP_K);
         let times = self.steps(rgba, (width, height), &options.into(), None).map_err(throw)?;
-        self.result(times)
+        self.result(times, top_k)
     }
 
     /// [{ name, ms }] of each layer of a run, in their order.
@@ -206,7 +213,7 @@ impl Engine {
 fn load(file: &Uint8Array, arch: Option<String>, labels: Option<Vec<String>>) -> Result<Engine> {
     let source = JsFile(file);
     let file = SafeTensorsFile::new(&source)?;
-    let metadata = file.metadata_or(arch, labels)?;
+    let metadata = describe(&file, arch.as_deref(), labels)?;
     let entry = entry(&metadata.arch)?;
     let model = (entry.load)(&file, &metadata)?;
     Ok(Engine { metadata, entry, model, workspace: Workspace::default(), rgba: Vec::new(), output: Output::default() })
@@ -236,7 +243,11 @@ impl Engine {
     }
 
     /// The output and the times as one object.
-    fn result(&self, [preprocess, network, postprocess]: [f64; 3]) -> std::result::Result<JsValue, JsValue> {
+    fn result(
+        &self,
+        [preprocess, network, postprocess]: [f64; 3],
+        top_k: usize,
+    ) -> std::result::Result<JsValue, JsValue> {
         let result = Object::new();
         let set = |key: &str, value: &JsValue| Reflect::set(&result, &key.into(), value).map(drop);
         match self.entry.task {
@@ -246,6 +257,13 @@ impl Engine {
                 let scores: Vec<f32> = found.iter().map(|d| d.score).collect();
                 let classes: Vec<u32> = found.iter().map(|d| d.group as u32).collect();
                 set("boxes", &Float32Array::from(&boxes[..]))?;
+                set("scores", &Float32Array::from(&scores[..]))?;
+                set("classIds", &Uint32Array::from(&classes[..]))?;
+            }
+            Task::Classification => {
+                let best = &self.output.classes[..top_k.min(self.output.classes.len())];
+                let scores: Vec<f32> = best.iter().map(|(_, score)| *score).collect();
+                let classes: Vec<u32> = best.iter().map(|(class, _)| *class as u32).collect();
                 set("scores", &Float32Array::from(&scores[..]))?;
                 set("classIds", &Uint32Array::from(&classes[..]))?;
             }

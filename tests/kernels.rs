@@ -2,8 +2,12 @@
 
 mod oracle;
 
-use mobilesight::kernels::conv_f32::{Conv, PackedB, conv_f32};
+use mobilesight::image::Image;
+use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
+use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
+use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear};
+use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
 use mobilesight::kernels::{Activation, Pixels};
 use mobilesight::simd::{Best, Scalar, Simd};
 use mobilesight::tensor::{Tensor, Workspace};
@@ -15,8 +19,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
-const ACTIVATIONS: [Activation; 4] =
-    [Activation::Identity, Activation::Relu, Activation::Hardswish, Activation::Hardsigmoid];
+const ACTIVATIONS: [Activation; 5] =
+    [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Hardswish, Activation::Hardsigmoid];
 
 /// `n` floats in -1..1 that differ with `seed`: SplitMix64.
 fn noise(seed: u64, n: usize) -> Vec<f32> {
@@ -72,7 +76,7 @@ fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: 
     let residual = noise(4, h * w * s.n);
     let panels = packed(&weight, &bias, k);
     let mut out = ws.tensor(h, w, s.n, out_halo);
-    let taps: Vec<usize> = (0..s.kernel).map(|ky| ky * input.row_pitch()).collect();
+    let taps: Vec<Tap> = (0..s.kernel).map(|ky| Tap { a: ky * input.row_pitch(), b: ky * s.kernel * s.c }).collect();
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.n };
     conv_f32::<S>(Conv {
         size: (h, w),
@@ -80,6 +84,7 @@ fn run_conv<S: Simd>(s: Shape, act: Activation, out_halo: usize, with_residual: 
         taps: &taps,
         segment: s.kernel * s.c,
         b: panels.data(),
+        k,
         n: s.n,
         activation: act,
         residual: with_residual.then_some((&residual[..], Pixels { start: 0, row: w * s.n, pixel: s.n })),
@@ -101,12 +106,37 @@ fn conv_simplest() {
     run_conv::<Scalar>(s, Activation::Identity, 0, false);
 }
 
+/// The sums of the other tests seldom leave -3..3: here they pass every bend of every activation.
+#[test]
+fn activations_on_both_sides_of_their_bends() {
+    let x: Vec<f32> = (-40..=40).map(|i| i as f32 / 4.0).collect();
+    let panels = packed(&[1.0], &[0.0], 1);
+    let at = Pixels { start: 0, row: x.len(), pixel: 1 };
+    for activation in ACTIVATIONS {
+        let mut out = vec![f32::NAN; x.len()];
+        conv_f32::<Best>(Conv {
+            size: (1, x.len()),
+            a: (&x, at),
+            taps: &[Tap::default()],
+            segment: 1,
+            b: panels.data(),
+            k: 1,
+            n: 1,
+            activation,
+            residual: None,
+            c: (&mut out, at),
+        });
+        let want: Vec<f32> = x.iter().map(|x| oracle::activation(activation, *x)).collect();
+        assert_close(&out, &want, &activation);
+    }
+}
+
 #[test]
 fn conv_pointwise_at_every_remainder_of_the_tile() {
     for m in (1..=30).chain([96, 97, 191, 193]) {
         for n in [1, 7, 8, 9, 15, 16, 65, 72] {
             let s = Shape { h: 1, w: m, c: 5, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
-            run_conv::<Best>(s, ACTIVATIONS[(m + n) % 4], 0, m % 2 == 0);
+            run_conv::<Best>(s, ACTIVATIONS[(m + n) % 5], 0, m % 2 == 0);
         }
     }
 }
@@ -118,6 +148,55 @@ fn conv_3x3_over_rows_of_pixels_and_halos() {
             for out_halo in [0, 1, 2] {
                 let s = Shape { h, w, c, n, kernel: 3, stride, padding: 1, dilation: 1 };
                 run_conv::<Best>(s, Activation::Hardswish, out_halo, stride == 1);
+            }
+        }
+    }
+}
+
+/// Sums of more than a pass: parts of one tap, and several taps; 12,544 steps are fc6's.
+#[test]
+fn conv_over_several_passes() {
+    for (w, c, n) in [(7, 769, 9), (13, 1600, 16), (2, 12544, 8)] {
+        let s = Shape { h: 1, w, c, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
+        run_conv::<Best>(s, Activation::Relu, 0, true);
+    }
+    for (h, w, c, n) in [(5, 7, 256, 12), (3, 4, 90, 8), (2, 3, 300, 7)] {
+        let s = Shape { h, w, c, n, kernel: 3, stride: 1, padding: 1, dilation: 1 };
+        run_conv::<Best>(s, Activation::Identity, 1, true);
+    }
+}
+
+fn run_dilated<S: Simd>(s: Shape, act: Activation, (halo, out_halo): (usize, usize)) {
+    let mut ws = dirty();
+    let k = s.kernel * s.kernel * s.c;
+    let (x, weight, bias) = (noise(11, s.h * s.w * s.c), noise(12, s.n * k), noise(13, s.n));
+    let input = tensor(&mut ws, s.h, s.w, s.c, halo, &x);
+    let panels = packed(&weight, &bias, k);
+    let mut out = ws.tensor(s.h, s.w, s.n, out_halo);
+    let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.n };
+    dilated_f32::<S>(Dilated {
+        size: (s.h, s.w),
+        channels: s.c,
+        kernel: s.kernel,
+        dilation: s.dilation,
+        a: (input.data(), Pixels { start: input.origin(), row: input.row_pitch(), pixel: s.c }),
+        b: panels.data(),
+        n: s.n,
+        activation: act,
+        c: (out.data_mut(), at),
+    });
+    assert_close(&out.to_vec(), &oracle::conv(s, &x, &weight, &bias, act), &(S::NAME, s, act));
+}
+
+/// Dilations below, at and above the sides, so that rectangles of all tap sets come up, at every remainder of the tile.
+#[test]
+fn dilated_at_every_remainder_of_the_tile() {
+    for w in (1..=14).chain([25, 97]) {
+        for dilation in [1, 2, 3, 6, 12] {
+            for n in [1, 7, 8, 9, 17] {
+                let (h, c) = (1 + (w + n) % 7, 1 + (w + dilation) % 5);
+                let s = Shape { h, w, c, n, kernel: 3, stride: 1, padding: dilation, dilation };
+                run_dilated::<Best>(s, ACTIVATIONS[(w + n + dilation) % 5], (w % 2, n % 3));
             }
         }
     }
@@ -161,8 +240,77 @@ fn depthwise_at_every_remainder_of_the_tile() {
             for w in 1..=18 {
                 let padding = (kernel - 1) / 2 * dilation;
                 let s = Shape { h: 1 + w % 5, w, c: 4 * (1 + w % 3), n: 0, kernel, stride, padding, dilation };
-                run_depthwise::<Best>(s, ACTIVATIONS[w % 4], w % 3);
+                run_depthwise::<Best>(s, ACTIVATIONS[w % 5], w % 3);
             }
+        }
+    }
+}
+
+/// More channels than a block has, and a last block that is shorter.
+#[test]
+fn depthwise_over_blocks_of_channels() {
+    for (kernel, stride, dilation, c) in [(3, 1, 1, 72), (3, 2, 1, 100), (5, 1, 2, 36), (5, 2, 1, 960)] {
+        let padding = (kernel - 1) / 2 * dilation;
+        let s = Shape { h: 3, w: 21, c, n: 0, kernel, stride, padding, dilation };
+        run_depthwise::<Best>(s, Activation::Hardswish, 0);
+    }
+}
+
+#[test]
+fn weighted_sums_at_every_remainder() {
+    let x = noise(20, 64);
+    for n in 0..=17 {
+        let terms = [(3, 0.5), (64 - n, -2.0), (0, 0.25)];
+        let mut out = vec![f32::NAN; n];
+        weighted_sum_f32::<Best>(&x, &terms, &mut out);
+        let want: Vec<f32> = (0..n).map(|i| terms.iter().map(|(o, w)| w * x[o + i]).sum()).collect();
+        assert_close(&out, &want, &n);
+    }
+}
+
+#[test]
+#[should_panic(expected = "x is too short")]
+fn weighted_sum_refuses_a_short_input() {
+    weighted_sum_f32::<Best>(&[0.0; 8], &[(5, 1.0)], &mut [0.0; 4]);
+}
+
+/// A picture made larger, smaller and kept, at every remainder, against the definition in f64.
+#[test]
+fn bilinear_pictures() {
+    let normalise = Normalise::new([0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
+    for (from, to) in [((1, 1), (3, 2)), ((5, 7), (5, 7)), ((6, 9), (3, 4)), ((3, 5), (8, 13)), ((40, 30), (7, 6))] {
+        let rgba: Vec<u8> = noise(21, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
+        let image = Image::new(&rgba, from.1, from.0).unwrap();
+        let mut out = vec![f32::NAN; to.0 * to.1 * 3];
+        let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
+        bilinear::<Best>(image, Target { size: to, normalise, out: (&mut out, at) });
+        let want = oracle::bilinear(&rgba, from, to, [0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
+        assert_close(&out, &want, &(from, to));
+    }
+}
+
+/// Without a change of size the antialiased resize is the identity; a constant stays; halves are means of their windows.
+#[test]
+fn antialiased_pictures() {
+    let normalise = Normalise::new([0.0; 3], [1.0; 3]);
+    for (from, to) in [((5, 7), (5, 7)), ((6, 9), (3, 4)), ((3, 5), (8, 13)), ((40, 30), (7, 6))] {
+        let rgba: Vec<u8> = noise(22, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
+        let image = Image::new(&rgba, from.1, from.0).unwrap();
+        let mut out = vec![f32::NAN; to.0 * to.1 * 3];
+        let mut room = vec![0; antialias_room(from, to)];
+        let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
+        antialias::<Best>(image, Target { size: to, normalise, out: (&mut out, at) }, &mut room);
+        for (i, (got, want)) in out.iter().zip(oracle::antialias(&rgba, from, to)).enumerate() {
+            // Two roundings to 8 bits, with weights of 15 bits.
+            assert!(
+                (got * 255.0 - want).abs() <= 1.1,
+                "{from:?} to {to:?}: [{i}] is {}, should be {want}",
+                got * 255.0
+            );
+        }
+        if from == to {
+            let same = out.iter().enumerate().all(|(i, v)| (v * 255.0).round() == f32::from(rgba[i / 3 * 4 + i % 3]));
+            assert!(same, "the identity");
         }
     }
 }
@@ -186,9 +334,10 @@ fn conv_refuses_a_short_input() {
     conv_f32::<Best>(Conv {
         size: (1, 2),
         a: (&[0.0; 15], dense),
-        taps: &[0],
+        taps: &[Tap::default()],
         segment: 8,
         b: panels.data(),
+        k: 8,
         n: 1,
         activation: Activation::Identity,
         residual: None,

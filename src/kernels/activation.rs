@@ -9,6 +9,8 @@ pub enum Activation {
     Identity,
     /// max(x, 0).
     Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
     /// x * min(max(x + 3, 0), 6) / 6.
     Hardswish,
     /// min(max(x + 3, 0), 6) / 6: the gate of squeeze-excite.
@@ -22,6 +24,7 @@ impl Activation {
         match self {
             Activation::Identity => x,
             Activation::Relu => S::max(x, S::splat(0.0)),
+            Activation::Relu6 => S::min(S::max(x, S::splat(0.0)), S::splat(6.0)),
             Activation::Hardswish => S::mul(x, hardsigmoid::<S>(x)),
             Activation::Hardsigmoid => hardsigmoid::<S>(x),
         }

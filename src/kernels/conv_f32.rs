@@ -1,15 +1,19 @@
 //! Dense convolution and linear layers as one GEMM:
-//! c[m, n] = activation(bias[n] + sum over taps t and k of a[pixel(m) + taps[t] + k] * b[t, k, n]) (+ residual[m, n]).
+//! c[m, n] = activation(bias[n] + sum over taps t and k of a[pixel(m) + t.a + k] * b[t.b + k, n]) (+ residual[m, n]).
 //!
 //! A tap is a run of `segment` floats at a fixed offset from the pixel: one of all channels for 1x1 and linear, and one
 //! for each kernel row otherwise, since the columns of a kernel lie side by side in NHWC. The input's halo makes border
 //! pixels like any other, so there is no im2col.
 //!
 //! ```text
-//! for block of up to 16 tiles of rows, and group of 8 panels        (a task)
-//!     for panel of 8 columns
-//!         for tile of mr rows: acc = bias; for tap, k: acc += a[., k] * b[k, .]; store
+//! for block of tiles of rows, and group of 8 panels                  (a task)
+//!     for pass of at most KC steps of the sum
+//!         for panel of 8 columns
+//!             for tile of mr rows: acc = bias, or c after the first pass; for tap, k: acc += a[., k] * b[k, .]; store
 //! ```
+//! A pass keeps a panel's part in the first-level cache while all tiles run over it; a long sum (fc6 has 12,544 steps) would
+//! stream from the second level otherwise. Partial sums wait in c, so that the order of additions stays the same.
+//!
 //! The splat of a is loaded right before its two multiplies: V8 has 15 vector registers and keeps the order it is given,
 //! and 6x8 takes 12 accumulators, 2 of b and 1 splat.
 
@@ -20,7 +24,11 @@ use crate::simd::Simd;
 /// Columns of a panel.
 pub const NR: usize = 8;
 const MAX_ROWS: usize = 6;
-const BLOCK_TILES: usize = 16;
+/// Steps of a pass: 8 columns of them are 24 KB of a first-level cache of 32.
+const KC: usize = 768;
+/// Tiles of a block whose sum is one pass, and of one that is more, where b should stream as seldom as can be.
+const SHORT_BLOCK: usize = 16;
+const BLOCK_TILES: usize = 32;
 const GROUP_PANELS: usize = 8;
 
 /// Weights in panels of [`NR`] columns: the panel's biases, then k rows of [`NR`]; columns past n are zero.
@@ -76,18 +84,29 @@ impl PackedB {
     }
 }
 
+/// A run of the sum: floats of the input times as many rows of b.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tap {
+    /// Where the floats begin, counted from the pixel.
+    pub a: usize,
+    /// The first row of b.
+    pub b: usize,
+}
+
 /// What to compute; see the file's page.
 pub struct Conv<'a> {
     /// Output rows and columns.
     pub size: (usize, usize),
     /// The input, and where the first tap of output pixel (y, x) lies.
     pub a: (&'a [f32], Pixels),
-    /// Offsets of the taps.
-    pub taps: &'a [usize],
+    /// What the sum is made of.
+    pub taps: &'a [Tap],
     /// Floats of a tap.
     pub segment: usize,
     /// Panels, as [`PackedB`] lays them out.
     pub b: &'a [f32],
+    /// Rows of b, its biases apart.
+    pub k: usize,
     /// Output channels.
     pub n: usize,
     /// Applied to the sum.
@@ -122,29 +141,78 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     if m == 0 || conv.n == 0 {
         return;
     }
-    let (k, panels) = (conv.taps.len() * conv.segment, conv.n.div_ceil(NR));
-    let last = conv.taps.iter().max().map_or(0, |t| t + conv.segment);
+    let panels = conv.n.div_ceil(NR);
+    let last = conv.taps.iter().map(|t| t.a + conv.segment).max().unwrap_or(0);
     assert!(conv.a.1.end(h, w, last) <= conv.a.0.len(), "a is too short");
     assert!(conv.c.1.end(h, w, conv.n) <= conv.c.0.len(), "c is too short");
     assert!(conv.residual.is_none_or(|(r, at)| at.end(h, w, conv.n) <= r.len()), "residual is too short");
-    assert_eq!(conv.b.len(), panels * NR * (k + 1), "b holds all panels");
+    assert!(conv.taps.iter().all(|t| t.b + conv.segment <= conv.k), "b has a row for each float of a tap");
+    assert_eq!(conv.b.len(), panels * NR * (conv.k + 1), "b holds all panels");
 
     let c = Shared(std::mem::take(&mut conv.c.0).as_mut_ptr());
     let job = Job { conv: &conv, c };
     let groups = panels.div_ceil(GROUP_PANELS);
+    let passes = Passes::new(conv.taps.len(), conv.segment);
+    let tiles_of_block = if passes.count() == 1 { SHORT_BLOCK } else { BLOCK_TILES };
     // Blocks of equal size: a short last block would have short tiles.
-    let blocks = m.div_ceil(BLOCK_TILES * S::GEMM_ROWS);
+    let blocks = m.div_ceil(tiles_of_block * S::GEMM_ROWS);
     parallel::for_each(blocks * groups, |task| {
         let block = task / groups;
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let mut tiles = [Tile::default(); BLOCK_TILES];
         let count = job.fill_tiles(&mut tiles, first, end - first, S::GEMM_ROWS);
         let start = task % groups * GROUP_PANELS;
-        for panel in start..panels.min(start + GROUP_PANELS) {
-            // SAFETY: the asserts above cover every pixel of every tile; tasks differ in pixels or in panels.
-            unsafe { job.panel::<S>(&tiles[..count], panel) };
+        for pass in 0..passes.count() {
+            for panel in start..panels.min(start + GROUP_PANELS) {
+                // SAFETY: the asserts above cover every pixel of every tile; tasks differ in pixels or in panels.
+                unsafe { job.panel::<S>(&tiles[..count], panel, passes.at(pass)) };
+            }
         }
     });
+}
+
+/// How a sum of `taps` segments is cut into passes: several taps each, or a part of one.
+struct Passes {
+    taps: usize,
+    segment: usize,
+    taps_of_pass: usize,
+    parts_of_tap: usize,
+}
+
+/// A pass: taps `first..end`, floats `from..to` of each segment.
+#[derive(Clone, Copy)]
+struct Pass {
+    first: usize,
+    end: usize,
+    from: usize,
+    to: usize,
+    is_first: bool,
+    is_last: bool,
+}
+
+impl Passes {
+    fn new(taps: usize, segment: usize) -> Passes {
+        let parts_of_tap = segment.div_ceil(KC);
+        // As even as they can be: a short pass reads and writes c for little.
+        let passes = if parts_of_tap > 1 { taps } else { taps.div_ceil(KC / segment.max(1)) };
+        Passes { taps, segment, taps_of_pass: taps.div_ceil(passes), parts_of_tap: parts_of_tap.max(1) }
+    }
+
+    fn count(&self) -> usize {
+        self.taps.div_ceil(self.taps_of_pass) * self.parts_of_tap
+    }
+
+    fn at(&self, index: usize) -> Pass {
+        let (tap, part) = (index / self.parts_of_tap * self.taps_of_pass, index % self.parts_of_tap);
+        Pass {
+            first: tap,
+            end: self.taps.min(tap + self.taps_of_pass),
+            from: self.segment * part / self.parts_of_tap,
+            to: self.segment * (part + 1) / self.parts_of_tap,
+            is_first: index == 0,
+            is_last: index + 1 == self.count(),
+        }
+    }
 }
 
 impl Job<'_> {
@@ -174,17 +242,17 @@ impl Job<'_> {
     /// # Safety
     /// The tiles' indices must be within the slices, and no other task may write the same pixels and columns.
     #[inline(never)]
-    unsafe fn panel<S: Simd>(&self, tiles: &[Tile], panel: usize) {
+    unsafe fn panel<S: Simd>(&self, tiles: &[Tile], panel: usize, pass: Pass) {
         for tile in tiles {
             // SAFETY: the caller's.
             unsafe {
                 match tile.rows {
-                    6 => self.tile::<S, 6>(tile, panel),
-                    5 => self.tile::<S, 5>(tile, panel),
-                    4 => self.tile::<S, 4>(tile, panel),
-                    3 => self.tile::<S, 3>(tile, panel),
-                    2 => self.tile::<S, 2>(tile, panel),
-                    _ => self.tile::<S, 1>(tile, panel),
+                    6 => self.tile::<S, 6>(tile, panel, pass),
+                    5 => self.tile::<S, 5>(tile, panel, pass),
+                    4 => self.tile::<S, 4>(tile, panel, pass),
+                    3 => self.tile::<S, 3>(tile, panel, pass),
+                    2 => self.tile::<S, 2>(tile, panel, pass),
+                    _ => self.tile::<S, 1>(tile, panel, pass),
                 }
             }
         }
@@ -195,16 +263,23 @@ impl Job<'_> {
     /// # Safety
     /// As for [`Job::panel`].
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize>(&self, tile: &Tile, panel: usize) {
+    unsafe fn tile<S: Simd, const R: usize>(&self, tile: &Tile, panel: usize, pass: Pass) {
         let conv = self.conv;
-        let k = conv.taps.len() * conv.segment;
-        // SAFETY: conv_f32 asserted that b holds k + 1 rows a panel, and that every tap of every pixel lies in a.
+        // SAFETY: conv_f32 asserted that b holds k + 1 rows a panel, and that every tap of every pixel lies in a and b.
         unsafe {
-            let mut b = conv.b.as_ptr().add(panel * NR * (k + 1));
-            let mut acc = [[S::load(b), S::load(b.add(4))]; R];
-            for &tap in conv.taps {
-                let mut a: [*const f32; R] = std::array::from_fn(|i| conv.a.0.as_ptr().add(tile.a[i] + tap));
-                for _ in 0..conv.segment {
+            let bias = conv.b.as_ptr().add(panel * NR * (conv.k + 1));
+            let mut acc = [[S::load(bias), S::load(bias.add(4))]; R];
+            if !pass.is_first {
+                acc = std::array::from_fn(|i| self.read::<S>(tile.c[i], panel * NR));
+            }
+            for tap in &conv.taps[pass.first..pass.end] {
+                let start: [*const f32; R] =
+                    std::array::from_fn(|i| conv.a.0.as_ptr().add(tile.a[i] + tap.a + pass.from));
+                // LLVM would add the tap to each pixel at every step.
+                let start = std::hint::black_box(start);
+                let mut a: [*const f32; R] = std::array::from_fn(|i| start[i]);
+                let mut b = bias.add((tap.b + pass.from) * NR);
+                for _ in pass.from..pass.to {
                     b = b.add(NR);
                     let (b0, b1) = (S::load(b), S::load(b.add(4)));
                     for i in 0..R {
@@ -216,25 +291,49 @@ impl Job<'_> {
                 }
             }
             for (i, row) in acc.iter().enumerate() {
-                self.store::<S>(row.map(|v| conv.activation.apply::<S>(v)), tile.c[i], tile.r[i], panel * NR);
+                if pass.is_last {
+                    let row = row.map(|v| conv.activation.apply::<S>(v));
+                    self.store::<S>(row, tile.c[i], Some(tile.r[i]), panel * NR);
+                } else {
+                    self.store::<S>(*row, tile.c[i], None, panel * NR);
+                }
             }
         }
     }
 
-    /// Adds the residual and writes one row of a tile, through a copy where the panel reaches past n.
+    /// The partial sums of one row of a tile.
+    ///
+    /// # Safety
+    /// `c` must be the index of a pixel with n channels.
+    #[inline(always)]
+    unsafe fn read<S: Simd>(&self, c: usize, column: usize) -> [S::F32; 2] {
+        let width = NR.min(self.conv.n - column);
+        // SAFETY: columns column..column + width of pixel c exist.
+        unsafe {
+            let from = self.c.0.add(c + column);
+            if width == NR {
+                return [S::load(from), S::load(from.add(4))];
+            }
+            let mut copy = [0.0f32; NR];
+            std::ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), width);
+            [S::load(copy.as_ptr()), S::load(copy.as_ptr().add(4))]
+        }
+    }
+
+    /// Writes one row of a tile, with the residual of pixel `r` added, through a copy where the panel reaches past n.
     ///
     /// # Safety
     /// `c` and `r` must be indices of pixels with n channels.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, row: [S::F32; 2], c: usize, r: usize, column: usize) {
+    unsafe fn store<S: Simd>(&self, row: [S::F32; 2], c: usize, r: Option<usize>, column: usize) {
         let width = NR.min(self.conv.n - column);
         // SAFETY: columns column..column + width of pixels c and r exist; the whole-vector path needs width = NR.
         unsafe {
             let to = self.c.0.add(c + column);
-            let add = self.conv.residual.map(|(data, _)| data.as_ptr().add(r + column));
+            let residual = r.and_then(|r| self.conv.residual.map(|(data, _)| data.as_ptr().add(r + column)));
             if width == NR {
                 for (j, v) in row.into_iter().enumerate() {
-                    let v = add.map_or(v, |p| S::add(v, S::load(p.add(4 * j))));
+                    let v = residual.map_or(v, |p| S::add(v, S::load(p.add(4 * j))));
                     S::store(to.add(4 * j), v);
                 }
                 return;
@@ -243,7 +342,7 @@ impl Job<'_> {
             S::store(copy.as_mut_ptr(), row[0]);
             S::store(copy.as_mut_ptr().add(4), row[1]);
             for (j, v) in copy[..width].iter().enumerate() {
-                *to.add(j) = v + add.map_or(0.0, |p| *p.add(j));
+                *to.add(j) = v + residual.map_or(0.0, |p| *p.add(j));
             }
         }
     }

@@ -170,6 +170,7 @@ impl<S: Simd> Finish<S> {
         match self.activation {
             Activation::Identity => x,
             Activation::Relu => S::max(x, l.zero),
+            Activation::Relu6 => S::min(S::max(x, l.zero), gate),
             Activation::Hardswish => S::mul(x, l.clamp_to_1(S::add(S::mul(x, gate), l.half))),
             Activation::Hardsigmoid => S::mul(l.clamp_to_1(S::add(S::mul(x, l.sixth), l.half)), gate),
         }

@@ -3,6 +3,7 @@
 //! | kernel | dtype | tile |
 //! |---|---|---|
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
+//! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
@@ -12,6 +13,7 @@
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
+//! | [`weighted_sum_f32`] | f32 | 4 channels of a pixel |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
 //! of their own. `unsafe` lives here and in `simd` only.
@@ -21,6 +23,7 @@ pub mod conv_f32;
 pub mod conv_i8;
 pub mod depthwise_f32;
 pub mod depthwise_i8;
+pub mod dilated_f32;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod gemv_f32;
@@ -29,6 +32,7 @@ pub mod pool_f32;
 pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
+pub mod weighted_sum_f32;
 
 pub use activation::Activation;
 

@@ -1,8 +1,12 @@
 //! A builder's parameters as a weights file states them: `__metadata__["mobilesight"].config`, by TorchVision's names.
 //! What the file leaves out has the default of TorchVision's builder.
 
+use super::classification::ClassifierConfig;
 use super::detection::faster_rcnn::FasterRcnnConfig;
+use super::detection::roi_heads::BoxConfig;
+use super::detection::ssdlite::SsdliteConfig;
 use super::mobilenetv3::InvertedResidualConfig;
+use super::segmentation::SegmentationConfig;
 use super::segmentation::lraspp::LrasppConfig;
 use crate::kernels::Activation;
 use crate::weights::Metadata;
@@ -26,6 +30,7 @@ struct FileConfig {
     batch_norm_eps: Option<f32>,
     num_classes: Option<usize>,
     inter_channels: Option<usize>,
+    last_channel: Option<usize>,
     representation_size: Option<usize>,
     min_size: Option<usize>,
     max_size: Option<usize>,
@@ -43,6 +48,15 @@ struct FileConfig {
 #[serde(default)]
 struct FilePreset {
     resize: Option<usize>,
+    crop: Option<usize>,
+}
+
+impl FileConfig {
+    fn set_boxes(&self, boxes: &mut BoxConfig) {
+        set(&mut boxes.score_thresh, self.box_score_thresh);
+        set(&mut boxes.nms_thresh, self.box_nms_thresh);
+        set(&mut boxes.detections_per_img, self.box_detections_per_img);
+    }
 }
 
 /// The JSON object `value`, or the defaults where it is null.
@@ -103,14 +117,13 @@ fn check_sizes(sizes: &[usize], batch_norm_eps: f32, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// The detector's parameters in `metadata`.
+/// The parameters in `metadata` of the detector whose defaults are `config`.
 ///
 /// # Errors
 /// [`Error::WeightsMismatch`] when a value cannot be.
-pub fn faster_rcnn_config(metadata: &Metadata) -> Result<FasterRcnnConfig> {
-    let file: FileConfig = parse(&metadata.config)?;
-    let mut config = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(metadata.labels.len());
-    set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting)?;
+pub fn faster_rcnn_config(mut config: FasterRcnnConfig, metadata: &Metadata) -> Result<FasterRcnnConfig> {
+    let mut file: FileConfig = parse(&metadata.config)?;
+    set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting.take())?;
     set(&mut config.batch_norm_eps, file.batch_norm_eps);
     set(&mut config.num_classes, file.num_classes);
     set(&mut config.representation_size, file.representation_size);
@@ -120,9 +133,7 @@ pub fn faster_rcnn_config(metadata: &Metadata) -> Result<FasterRcnnConfig> {
     set(&mut config.rpn.post_nms_top_n, file.rpn_post_nms_top_n_test);
     set(&mut config.rpn.score_thresh, file.rpn_score_thresh);
     set(&mut config.rpn.nms_thresh, file.rpn_nms_thresh);
-    set(&mut config.boxes.score_thresh, file.box_score_thresh);
-    set(&mut config.boxes.nms_thresh, file.box_nms_thresh);
-    set(&mut config.boxes.detections_per_img, file.box_detections_per_img);
+    file.set_boxes(&mut config.boxes);
     let sizes = [config.num_classes, config.representation_size, config.min_size, config.max_size];
     check_sizes(&sizes, config.batch_norm_eps, "classes, representation, min and max size")?;
     if config.min_size > config.max_size {
@@ -145,9 +156,62 @@ pub fn lraspp_config(metadata: &Metadata) -> Result<LrasppConfig> {
     set(&mut config.resize, preset.resize);
     let sizes = [config.num_classes, config.inter_channels, config.resize];
     check_sizes(&sizes, config.batch_norm_eps, "classes, inter channels, resize")?;
-    if config.num_classes > MOST_MASK_CLASSES {
-        return Err(refuse(format_args!("has {} classes; a mask holds {MOST_MASK_CLASSES}", config.num_classes)));
+    check_mask_classes(config.num_classes)?;
+    Ok(config)
+}
+
+fn check_mask_classes(num_classes: usize) -> Result<()> {
+    if num_classes > MOST_MASK_CLASSES {
+        return Err(refuse(format_args!("has {num_classes} classes; a mask holds {MOST_MASK_CLASSES}")));
     }
+    Ok(())
+}
+
+/// The parameters of DeepLabV3 or FCN in `metadata`.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] when a value cannot be.
+pub fn segmentation_config(metadata: &Metadata) -> Result<SegmentationConfig> {
+    let (file, preset): (FileConfig, FilePreset) = (parse(&metadata.config)?, parse(&metadata.preset)?);
+    let mut config = SegmentationConfig::mobilenet_v3_large(metadata.labels.len());
+    set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting)?;
+    set(&mut config.batch_norm_eps, file.batch_norm_eps);
+    set(&mut config.num_classes, file.num_classes);
+    set(&mut config.resize, preset.resize);
+    check_sizes(&[config.num_classes, config.resize], config.batch_norm_eps, "classes, resize")?;
+    check_mask_classes(config.num_classes)?;
+    Ok(config)
+}
+
+/// SSDlite's parameters in `metadata`.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] when a value cannot be.
+pub fn ssdlite_config(metadata: &Metadata) -> Result<SsdliteConfig> {
+    let mut file: FileConfig = parse(&metadata.config)?;
+    let mut config = SsdliteConfig::ssdlite320_mobilenet_v3_large(metadata.labels.len());
+    set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting.take())?;
+    set(&mut config.batch_norm_eps, file.batch_norm_eps);
+    set(&mut config.num_classes, file.num_classes);
+    file.set_boxes(&mut config.boxes);
+    check_sizes(&[config.num_classes], config.batch_norm_eps, "classes")?;
+    Ok(config)
+}
+
+/// The parameters in `metadata` of the classifier whose defaults are `config`.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] when a value cannot be.
+pub fn classifier_config(mut config: ClassifierConfig, metadata: &Metadata) -> Result<ClassifierConfig> {
+    let (file, preset): (FileConfig, FilePreset) = (parse(&metadata.config)?, parse(&metadata.preset)?);
+    set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting)?;
+    set(&mut config.batch_norm_eps, file.batch_norm_eps);
+    set(&mut config.num_classes, file.num_classes);
+    set(&mut config.last_channel, file.last_channel);
+    set(&mut config.resize, preset.resize);
+    set(&mut config.crop, preset.crop);
+    let sizes = [config.num_classes, config.last_channel, config.resize, config.crop];
+    check_sizes(&sizes, config.batch_norm_eps, "classes, last channel, resize, crop")?;
     Ok(config)
 }
 
@@ -167,9 +231,13 @@ mod tests {
         Metadata { arch: String::new(), labels, config, preset, source: None, license: None }
     }
 
+    fn detector(config: Value) -> Result<FasterRcnnConfig> {
+        faster_rcnn_config(FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(3), &metadata(config))
+    }
+
     #[test]
     fn what_the_file_leaves_out_is_torchvisions() {
-        let config = faster_rcnn_config(&metadata(json!({"rpn_score_thresh": 0.2}))).unwrap();
+        let config = detector(json!({"rpn_score_thresh": 0.2})).unwrap();
         assert_eq!((config.num_classes, config.rpn.score_thresh, config.representation_size), (3, 0.2, 1024));
         let config = lraspp_config(&metadata(Value::Null)).unwrap();
         assert_eq!((config.num_classes, config.inter_channels, config.resize), (3, 128, 520));
@@ -187,7 +255,7 @@ mod tests {
             (json!({"min_size": 900}), "above its max_size"),
             (json!({"batch_norm_eps": -1}), "batch_norm_eps"),
         ] {
-            let error = faster_rcnn_config(&metadata(config)).unwrap_err();
+            let error = detector(config).unwrap_err();
             assert!(error.to_string().contains(what) && error.code() == "E_WEIGHTS_MISMATCH", "{error}");
         }
         assert!(lraspp_config(&metadata(json!({"num_classes": 300}))).unwrap_err().to_string().contains("256"));

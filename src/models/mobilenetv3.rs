@@ -93,6 +93,15 @@ pub fn inverted_residual_setting(arch: Arch, width_mult: f64, reduced_tail: bool
     }.into_iter().map(row).collect()
 }
 
+/// A map inside the backbone that a head reads too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tap {
+    /// The output of `features[i]`.
+    Output(usize),
+    /// What block `features[i]` makes of its input before its depthwise layer, with the halo that this needs.
+    Expansion(usize),
+}
+
 /// One block: expand (where wider than its input), depthwise, squeeze-excite, project, add.
 #[derive(Debug)]
 struct InvertedResidual {
@@ -146,13 +155,21 @@ impl InvertedResidual {
         if self.expand.is_some() { 0 } else { self.depthwise.padding() }
     }
 
-    fn forward(&self, cx: &mut Context, input: &Tensor, out_halo: usize) -> Tensor {
+    /// The output; `expansion` keeps the expanded input, when there is one.
+    fn forward(
+        &self,
+        cx: &mut Context,
+        input: &Tensor,
+        out_halo: usize,
+        expansion: Option<&mut Option<Tensor>>,
+    ) -> Tensor {
         let expanded = self.expand.as_ref().map(|e| e.forward(cx, input, self.depthwise.padding(), None, None));
         let mut sums = Vec::new();
         let wanted = self.squeeze_excitation.is_some().then_some(&mut sums);
         let filtered = self.depthwise.forward(cx, expanded.as_ref().unwrap_or(input), wanted);
-        if let Some(expanded) = expanded {
-            cx.workspace.give_tensor(expanded);
+        match expansion {
+            Some(expansion) => *expansion = expanded,
+            None => expanded.into_iter().for_each(|e| cx.workspace.give_tensor(e)),
         }
         let squeeze = self.squeeze_excitation.as_ref();
         let scale = squeeze.map(|se| se.scale(cx, &sums, filtered.c, filtered.h * filtered.w));
@@ -234,23 +251,35 @@ impl MobileNetV3 {
         }
     }
 
-    /// The output of `features[tap]`, which a head reads too, and of the last layer, [h, w, c] each, of `input` [h, w, 3]
+    /// Channels of the expansion of block `features[index]`, where it has one.
+    pub fn expanded_channels(&self, index: usize) -> Option<usize> {
+        self.blocks.get(index.checked_sub(1)?)?.expand.as_ref().map(Conv2d::out_channels)
+    }
+
+    /// What `tap` names, and the output of the last layer with a halo of `out_halo`, [h, w, c] each, of `input` [h, w, 3]
     /// normalised, with a halo of 1.
-    pub fn forward(&self, cx: &mut Context, input: &Tensor, tap: Option<usize>) -> (Option<Tensor>, Tensor) {
+    pub fn forward(
+        &self,
+        cx: &mut Context,
+        input: &Tensor,
+        tap: Option<Tap>,
+        out_halo: usize,
+    ) -> (Option<Tensor>, Tensor) {
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
         let mut x = self.stem.forward(cx, input, halo(0), None, None);
         cx.observe(format_args!("{}.0", self.prefix), &x);
         let mut tapped = None;
         for (i, block) in self.blocks.iter().enumerate() {
-            let y = block.forward(cx, &x, halo(i + 1));
+            let expansion = (tap == Some(Tap::Expansion(i + 1))).then_some(&mut tapped);
+            let y = block.forward(cx, &x, halo(i + 1), expansion);
             let before = std::mem::replace(&mut x, y);
-            match tap == Some(i) {
+            match tap == Some(Tap::Output(i)) {
                 true => tapped = Some(before),
                 false => cx.workspace.give_tensor(before),
             }
         }
-        let out = self.last.forward(cx, &x, 0, None, None);
-        match tap == Some(self.blocks.len()) {
+        let out = self.last.forward(cx, &x, out_halo, None, None);
+        match tap == Some(Tap::Output(self.blocks.len())) {
             true => tapped = Some(x),
             false => cx.workspace.give_tensor(x),
         }

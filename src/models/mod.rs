@@ -3,8 +3,11 @@
 //! Every model runs in three steps, so that each can be timed and shown: a picture to the network's input, the network, its
 //! output back to the picture.
 
+pub mod classification;
 pub mod config;
 pub mod detection;
+pub mod infer;
+pub mod labels;
 pub mod mobilenetv3;
 pub mod registry;
 pub mod segmentation;
@@ -28,6 +31,8 @@ pub enum Raw {
     Detections(Vec<Candidate>),
     /// Scores of each class at each pixel of a coarse map, [h, w, classes].
     Scores(Tensor),
+    /// Scores of each class before the softmax, [1, 1, classes].
+    Logits(Tensor),
 }
 
 /// A run's result, in pixels of the source picture; only the model's own task is set.
@@ -37,6 +42,8 @@ pub struct Output {
     pub detections: Vec<Candidate>,
     /// The class of each pixel, [h, w].
     pub mask: Vec<u8>,
+    /// Every class and its probability, likeliest first.
+    pub classes: Vec<(usize, f32)>,
     /// The class map at the network's size, kept for its memory.
     coarse_mask: Vec<u8>,
 }

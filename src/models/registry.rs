@@ -1,12 +1,19 @@
 //! The one list of models: a row makes a model known to the browser, the command line, the tests and the benches.
 
 use super::Model;
-use super::config::{faster_rcnn_config, lraspp_config};
-use super::detection::faster_rcnn::FasterRcnn;
+use super::classification::{Classifier, ClassifierConfig};
+use super::config::{classifier_config, faster_rcnn_config, lraspp_config, segmentation_config, ssdlite_config};
+use super::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
+use super::detection::ssdlite::Ssdlite;
+use super::infer::infer;
+use super::labels::{COCO_91, IMAGENET_1K, VOC_21, labels};
+use super::segmentation::deeplabv3::DeepLabV3;
+use super::segmentation::fcn::Fcn;
 use super::segmentation::lraspp::Lraspp;
-use crate::weights::{Metadata, Weights};
+use crate::weights::{Metadata, SafeTensorsFile, StateDict, Weights};
 use crate::{Error, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 /// What a model gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -16,6 +23,8 @@ pub enum Task {
     Detection,
     /// A class for each pixel.
     Segmentation,
+    /// A class for the picture.
+    Classification,
 }
 
 /// A row: an architecture by TorchVision's builder name.
@@ -24,6 +33,8 @@ pub struct Entry {
     pub arch: &'static str,
     /// What it gives.
     pub task: Task,
+    /// The labels of TorchVision's own weights, a line each.
+    pub labels: &'static str,
     /// Reads the model as its metadata describes it.
     pub load: fn(&dyn Weights, &Metadata) -> Result<Box<dyn Model>>,
 }
@@ -33,12 +44,62 @@ pub const REGISTRY: &[Entry] = &[
     Entry {
         arch: "fasterrcnn_mobilenet_v3_large_320_fpn",
         task: Task::Detection,
-        load: |weights, metadata| Ok(Box::new(FasterRcnn::load(weights, faster_rcnn_config(metadata)?)?)),
+        labels: COCO_91,
+        load: |weights, metadata| {
+            let config = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(metadata.labels.len());
+            Ok(Box::new(FasterRcnn::load(weights, faster_rcnn_config(config, metadata)?)?))
+        },
+    },
+    Entry {
+        arch: "fasterrcnn_mobilenet_v3_large_fpn",
+        task: Task::Detection,
+        labels: COCO_91,
+        load: |weights, metadata| {
+            let config = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_fpn(metadata.labels.len());
+            Ok(Box::new(FasterRcnn::load(weights, faster_rcnn_config(config, metadata)?)?))
+        },
+    },
+    Entry {
+        arch: "ssdlite320_mobilenet_v3_large",
+        task: Task::Detection,
+        labels: COCO_91,
+        load: |weights, metadata| Ok(Box::new(Ssdlite::load(weights, ssdlite_config(metadata)?)?)),
     },
     Entry {
         arch: "lraspp_mobilenet_v3_large",
         task: Task::Segmentation,
+        labels: VOC_21,
         load: |weights, metadata| Ok(Box::new(Lraspp::load(weights, lraspp_config(metadata)?)?)),
+    },
+    Entry {
+        arch: "deeplabv3_mobilenet_v3_large",
+        task: Task::Segmentation,
+        labels: VOC_21,
+        load: |weights, metadata| Ok(Box::new(DeepLabV3::load(weights, segmentation_config(metadata)?)?)),
+    },
+    Entry {
+        arch: "fcn_mobilenet_v3_large",
+        task: Task::Segmentation,
+        labels: VOC_21,
+        load: |weights, metadata| Ok(Box::new(Fcn::load(weights, segmentation_config(metadata)?)?)),
+    },
+    Entry {
+        arch: "mobilenet_v3_large",
+        task: Task::Classification,
+        labels: IMAGENET_1K,
+        load: |weights, metadata| {
+            let config = ClassifierConfig::mobilenet_v3_large(metadata.labels.len());
+            Ok(Box::new(Classifier::load(weights, classifier_config(config, metadata)?)?))
+        },
+    },
+    Entry {
+        arch: "mobilenet_v3_small",
+        task: Task::Classification,
+        labels: IMAGENET_1K,
+        load: |weights, metadata| {
+            let config = ClassifierConfig::mobilenet_v3_small(metadata.labels.len());
+            Ok(Box::new(Classifier::load(weights, classifier_config(config, metadata)?)?))
+        },
     },
 ];
 
@@ -52,4 +113,36 @@ pub fn entry(arch: &str) -> Result<&'static Entry> {
         let known = known.join(", ");
         Error::WeightsMismatch(format!("the architecture {arch:?} is not known; those that are: {known}"))
     })
+}
+
+/// What `file` says of itself or, where it says nothing, what its names and shapes do; `arch` and `names` are the caller's.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] when `arch` is another one than the file's, or the file is of none that is known.
+pub fn describe(file: &SafeTensorsFile, arch: Option<&str>, names: Option<Vec<String>>) -> Result<Metadata> {
+    if let Some(said) = file.metadata()? {
+        if let Some(arch) = arch.filter(|arch| *arch != said.arch) {
+            let message = format!("the weights are of {}, not of {arch}; leave arch out, or load others", said.arch);
+            return Err(Error::WeightsMismatch(message));
+        }
+        return Ok(Metadata { labels: names.unwrap_or(said.labels), ..said });
+    }
+    describe_state_dict(file, arch, names)
+}
+
+/// [`describe`] of a state_dict that says nothing of itself.
+///
+/// # Errors
+/// As for [`describe`].
+pub fn describe_state_dict(
+    weights: &dyn StateDict,
+    arch: Option<&str>,
+    names: Option<Vec<String>>,
+) -> Result<Metadata> {
+    let found = infer(weights, arch)?;
+    let num_classes = found.config["num_classes"].as_u64().unwrap_or(0) as usize;
+    let default = entry(found.arch)?.labels;
+    let labels = names.unwrap_or_else(|| labels(default, num_classes));
+    let (arch, config) = (found.arch.to_string(), found.config);
+    Ok(Metadata { arch, labels, config, preset: Value::Null, source: None, license: None })
 }

@@ -1,5 +1,7 @@
 //! torchvision/ops/boxes.py and detection/_utils.py's BoxCoder: decode, clip, non-maximum suppression.
 
+use crate::tensor::Workspace;
+
 /// x1, y1, x2, y2 in pixels.
 pub type Box2d = [f32; 4];
 
@@ -35,7 +37,7 @@ pub fn iou(a: Box2d, b: Box2d) -> f32 {
 }
 
 /// A scored box of a group (a level or a class) that suppresses only its own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Candidate {
     /// The box.
     pub b: Box2d,
@@ -45,12 +47,31 @@ pub struct Candidate {
     pub group: usize,
 }
 
+/// The indices of the `n` largest of `len` values, largest first, equal ones in their order; from and to the workspace.
+pub fn top_n(workspace: &mut Workspace, len: usize, n: usize, value: impl Fn(usize) -> f32) -> Vec<usize> {
+    // No two are equal, so that an unstable sort, which needs no memory, is as good as a stable one.
+    let best_first = |a: &usize, b: &usize| value(*b).total_cmp(&value(*a)).then(a.cmp(b));
+    let mut order = workspace.list(len);
+    order.extend(0..len);
+    if n < len {
+        order.select_nth_unstable_by(n, best_first);
+        order.truncate(n);
+    }
+    order.sort_unstable_by(best_first);
+    order
+}
+
 /// batched_nms: of `candidates`, those that no better one of their group overlaps by strictly more than `threshold`, best
-/// first (equal ones in their order), at most `limit`.
-pub fn batched_nms(mut candidates: Vec<Candidate>, threshold: f32, limit: usize) -> Vec<Candidate> {
-    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept: Vec<Candidate> = Vec::new();
-    for c in candidates {
+/// first (equal ones in their order), at most `limit`; from and to the workspace.
+pub fn batched_nms(
+    workspace: &mut Workspace,
+    candidates: Vec<Candidate>,
+    threshold: f32,
+    limit: usize,
+) -> Vec<Candidate> {
+    let order = top_n(workspace, candidates.len(), candidates.len(), |i| candidates[i].score);
+    let mut kept: Vec<Candidate> = workspace.list(limit.min(candidates.capacity()));
+    for c in order.iter().map(|i| candidates[*i]) {
         if kept.len() == limit {
             break;
         }
@@ -58,6 +79,8 @@ pub fn batched_nms(mut candidates: Vec<Candidate>, threshold: f32, limit: usize)
             kept.push(c);
         }
     }
+    workspace.give(order);
+    workspace.give(candidates);
     kept
 }
 
@@ -70,11 +93,20 @@ mod tests {
         let at = |x: f32, score: f32, group| Candidate { b: [x, 0.0, x + 4.0, 3.0], score, group };
         // Shifted by one of four columns: 9 of 15.
         assert_eq!(iou(at(0.0, 0.0, 0).b, at(1.0, 0.0, 0).b), 0.6);
+        let mut workspace = Workspace::default();
         let all = vec![at(0.0, 0.5, 0), at(1.0, 0.9, 0), at(1.0, 0.7, 1)];
-        assert_eq!(batched_nms(all.clone(), 0.6, 10).len(), 3);
-        let kept: Vec<f32> = batched_nms(all.clone(), 0.59, 10).iter().map(|c| c.score).collect();
+        assert_eq!(batched_nms(&mut workspace, all.clone(), 0.6, 10).len(), 3);
+        let kept: Vec<f32> = batched_nms(&mut workspace, all.clone(), 0.59, 10).iter().map(|c| c.score).collect();
         assert_eq!(kept, [0.9, 0.7]);
-        assert_eq!(batched_nms(all, 0.6, 1).len(), 1);
+        assert_eq!(batched_nms(&mut workspace, all, 0.6, 1).len(), 1);
+    }
+
+    #[test]
+    fn top_n_is_stable() {
+        let values = [1.0, 3.0, -1.0, 3.0, 2.0];
+        for (n, want) in [(0, &[][..]), (3, &[1, 3, 4]), (5, &[1, 3, 4, 0, 2]), (9, &[1, 3, 4, 0, 2])] {
+            assert_eq!(top_n(&mut Workspace::default(), 5, n, |i| values[i]), want);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! y = act((conv(x) - mean) / sqrt(var + eps) * gamma + beta), folded into the weights and bias at load.
 
 use super::Context;
-use crate::kernels::conv_f32::{Conv, PackedB, conv_f32};
+use crate::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use crate::kernels::depthwise_f32::{Depthwise, depthwise_f32};
 use crate::kernels::{Activation, Pixels};
 use crate::simd::Best;
@@ -37,7 +37,7 @@ impl Fold {
     }
 }
 
-/// A dense convolution with bias and activation, "same" padding (k - 1) / 2 * dilation.
+/// A dense convolution with bias and activation, "same" padding (k - 1) / 2.
 #[derive(Debug)]
 pub struct Conv2d {
     packed: PackedB,
@@ -122,7 +122,7 @@ impl Conv2d {
             scaled = Some(buffer);
         }
         let first = start * (input.row_pitch() + c);
-        let taps: [usize; 7] = std::array::from_fn(|ky| ky * input.row_pitch());
+        let taps: [Tap; 7] = std::array::from_fn(|ky| Tap { a: ky * input.row_pitch(), b: ky * self.kernel * c });
         let at = pixels(&out);
         conv_f32::<Best>(Conv {
             size: (h, w),
@@ -130,6 +130,7 @@ impl Conv2d {
             taps: &taps[..self.kernel],
             segment: self.kernel * c,
             b: scaled.as_deref().unwrap_or(self.packed.data()),
+            k: self.packed.k,
             n: self.packed.n,
             activation: self.activation,
             residual: residual.map(|r| (r.data(), pixels(r))),
@@ -170,9 +171,10 @@ impl Depthwise2d {
         (self.kernel - 1) / 2 * self.dilation
     }
 
-    /// Runs on `input` [h, w, c] with a halo of exactly [`Depthwise2d::padding`]; fills `row_sums` when given.
+    /// Runs on `input` [h, w, c] with a halo of at least [`Depthwise2d::padding`]; fills `row_sums` when given.
     pub fn forward(&self, cx: &mut Context, input: &Tensor, row_sums: Option<&mut Vec<f32>>) -> Tensor {
-        assert_eq!((input.c, input.halo), (self.bias.len(), self.padding()), "the input's channels and halo");
+        assert_eq!(input.c, self.bias.len(), "the input's channels");
+        let start = input.halo.checked_sub(self.padding()).expect("a halo as wide as the padding");
         let (h, w) = (input.h.div_ceil(self.stride), input.w.div_ceil(self.stride));
         let mut out = cx.workspace.tensor(h, w, input.c, 0);
         let at = pixels(&out);
@@ -186,7 +188,10 @@ impl Depthwise2d {
             kernel: self.kernel,
             stride: self.stride,
             dilation: self.dilation,
-            a: (input.data(), Pixels { start: 0, row: input.row_pitch(), pixel: input.c }),
+            a: (
+                input.data(),
+                Pixels { start: start * (input.row_pitch() + input.c), row: input.row_pitch(), pixel: input.c },
+            ),
             weight: &self.weight,
             bias: &self.bias,
             activation: self.activation,
@@ -198,7 +203,7 @@ impl Depthwise2d {
 }
 
 /// The pixels of `tensor`, its halo apart.
-fn pixels(tensor: &Tensor) -> Pixels {
+pub(super) fn pixels(tensor: &Tensor) -> Pixels {
     Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: tensor.c }
 }
 
@@ -213,7 +218,7 @@ pub struct Conv2dNormActivation {
     pub kernel: usize,
     /// Stride.
     pub stride: usize,
-    /// Pixels between taps; depthwise only.
+    /// Pixels between taps.
     pub dilation: usize,
     /// After the BatchNorm.
     pub activation: Activation,
@@ -223,20 +228,32 @@ pub struct Conv2dNormActivation {
 
 impl Conv2dNormActivation {
     fn batch_norm(&self, weights: &dyn Weights, name: &str) -> Result<Fold> {
-        Fold::load(weights, &format!("{name}.1"), self.out_channels, self.batch_norm_eps)
+        Fold::load(weights, name, self.out_channels, self.batch_norm_eps)
     }
 
-    /// The dense form.
+    /// The dense form's panels, of the convolution `name.index` and the BatchNorm after it.
+    pub(super) fn panels(&self, weights: &dyn Weights, name: &str, index: usize) -> Result<PackedB> {
+        let fold = self.batch_norm(weights, &format!("{name}.{}", index + 1))?;
+        let shape = [self.out_channels, self.in_channels, self.kernel, self.kernel];
+        pack(weights, &format!("{name}.{index}.weight"), &shape, self.in_channels, &fold)
+    }
+
+    /// The dense form; no dilation.
     pub fn dense(&self, weights: &dyn Weights, name: &str) -> Result<Conv2d> {
+        self.dense_at(weights, name, 0)
+    }
+
+    /// The dense form from inside a longer Sequential `name`: the convolution is its `index`-th layer.
+    pub fn dense_at(&self, weights: &dyn Weights, name: &str, index: usize) -> Result<Conv2d> {
+        assert_eq!(self.dilation, 1, "DilatedConv2d has dilation");
         let Conv2dNormActivation { in_channels, kernel, stride, activation, .. } = *self;
-        let layer = Conv2d { packed: PackedB::new(&[], 0), in_channels, kernel, stride, activation };
-        layer.pack(weights, &format!("{name}.0.weight"), &self.batch_norm(weights, name)?)
+        Ok(Conv2d { packed: self.panels(weights, name, index)?, in_channels, kernel, stride, activation })
     }
 
     /// The form with a group a channel.
     pub fn depthwise(&self, weights: &dyn Weights, name: &str) -> Result<Depthwise2d> {
         let Conv2dNormActivation { out_channels: c, kernel, stride, dilation, activation, .. } = *self;
-        let fold = self.batch_norm(weights, name)?;
+        let fold = self.batch_norm(weights, &format!("{name}.1"))?;
         // Channels are the vectors.
         let mut weight = vec![0.0; kernel * kernel * c];
         weights.rows(&format!("{name}.0.weight"), &[c, 1, kernel, kernel], &mut |n, row| {

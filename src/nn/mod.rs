@@ -2,10 +2,12 @@
 
 pub mod boxes;
 mod conv;
+mod dilated;
 pub mod roi_align;
 mod squeeze_excitation;
 
 pub use conv::{Conv2d, Conv2dNormActivation, Depthwise2d};
+pub use dilated::DilatedConv2d;
 pub use squeeze_excitation::SqueezeExcitation;
 
 use crate::tensor::{Tensor, Workspace};
@@ -29,4 +31,12 @@ impl Context<'_> {
             observer(&name.to_string(), output);
         }
     }
+}
+
+/// exp(v) over the sum of them all, in place.
+pub fn softmax(row: &mut [f32]) {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut().for_each(|v| *v = (*v - max).exp());
+    let sum: f32 = row.iter().sum();
+    row.iter_mut().for_each(|v| *v /= sum);
 }

@@ -3,7 +3,13 @@
 
 use super::Context;
 use super::boxes::Box2d;
+use crate::kernels::weighted_sum_f32::weighted_sum_f32;
+use crate::parallel;
+use crate::simd::Best;
 use crate::tensor::Tensor;
+
+/// Corners of all samples of a bin.
+const MAX_TERMS: usize = 16;
 
 /// How the boxes are sampled.
 #[derive(Clone, Copy, Debug)]
@@ -19,55 +25,52 @@ pub struct RoiAlign {
 impl RoiAlign {
     /// The bins of each box, [1, boxes, size * size * c] in the order (y, x, c): the rows of the first linear layer.
     pub fn forward(&self, cx: &mut Context, features: &Tensor, boxes: &[Box2d]) -> Tensor {
-        let bins = self.output_size * self.output_size;
-        let mut out = cx.workspace.tensor(1, boxes.len(), bins * features.c, 0);
-        for (b, row) in boxes.iter().zip(out.data_mut().chunks_exact_mut(bins * features.c)) {
-            self.pool(features, *b, row);
-        }
+        let row = self.output_size * self.output_size * features.c;
+        let mut out = cx.workspace.tensor(1, boxes.len(), row, 0);
+        parallel::for_each_chunk(out.data_mut(), row, |i, row| self.pool(features, boxes[i], row));
         out
     }
 
     fn pool(&self, features: &Tensor, b: Box2d, out: &mut [f32]) {
-        let (ratio, size) = (self.sampling_ratio, self.output_size);
+        let size = self.output_size;
         let (x, y) = (b[0] * self.spatial_scale, b[1] * self.spatial_scale);
         let w = (b[2] * self.spatial_scale - x).max(1.0) / size as f32;
         let h = (b[3] * self.spatial_scale - y).max(1.0) / size as f32;
+        let mut terms = [(0, 0.0); MAX_TERMS];
         for (bin, out) in out.chunks_exact_mut(features.c).enumerate() {
-            out.fill(0.0);
-            for sample in 0..ratio * ratio {
-                let part = |start: f32, bin: usize, step: f32, i: usize| {
-                    start + bin as f32 * step + (i as f32 + 0.5) * step / ratio as f32
-                };
-                let sy = part(y, bin / size, h, sample / ratio);
-                let sx = part(x, bin % size, w, sample % ratio);
-                add_sample(features, sy, sx, 1.0 / (ratio * ratio) as f32, out);
+            let corner = (y + (bin / size) as f32 * h, x + (bin % size) as f32 * w);
+            let count = self.terms(features, corner, (h, w), &mut terms);
+            weighted_sum_f32::<Best>(features.data(), &terms[..count], out);
+        }
+    }
+
+    /// The pixels that the bin of `size` at `corner` is a weighted sum of, both (y, x); returns how many.
+    fn terms(&self, features: &Tensor, corner: (f32, f32), size: (f32, f32), terms: &mut [(usize, f32)]) -> usize {
+        let ratio = self.sampling_ratio;
+        assert!(4 * ratio * ratio <= terms.len(), "a sampling ratio of 2 at most");
+        let at = |start: f32, step: f32, i: usize| start + (i as f32 + 0.5) * step / ratio as f32;
+        let mut count = 0;
+        for sample in 0..ratio * ratio {
+            let y = neighbours(at(corner.0, size.0, sample / ratio), features.h);
+            let x = neighbours(at(corner.1, size.1, sample % ratio), features.w);
+            let (Some(ys), Some(xs)) = (y, x) else { continue };
+            for ((row, fy), (column, fx)) in ys.into_iter().flat_map(|y| xs.map(|x| (y, x))) {
+                let offset = features.origin() + row * features.row_pitch() + column * features.c;
+                terms[count] = (offset, fy * fx / (ratio * ratio) as f32);
+                count += 1;
             }
         }
+        count
     }
 }
 
-/// The two indices round `v` and the weight of the second; nothing where `v` is more than a pixel outside.
-fn neighbours(v: f32, len: usize) -> Option<(usize, usize, f32)> {
+/// The two indices round `v` with their weights; nothing where `v` is more than a pixel outside.
+fn neighbours(v: f32, len: usize) -> Option<[(usize, f32); 2]> {
     if !(-1.0..=len as f32).contains(&v) {
         return None;
     }
     let v = v.max(0.0);
     let low = v as usize;
-    Some(if low >= len - 1 { (len - 1, len - 1, 0.0) } else { (low, low + 1, v - low as f32) })
-}
-
-/// out += weight * features at (y, x), bilinear.
-fn add_sample(features: &Tensor, y: f32, x: f32, weight: f32, out: &mut [f32]) {
-    let (Some((top, bottom, fy)), Some((left, right, fx))) = (neighbours(y, features.h), neighbours(x, features.w))
-    else {
-        return;
-    };
-    let c = features.c;
-    let pixel = |y: usize, x: usize| &features.row(y)[x * c..][..c];
-    let corners = [pixel(top, left), pixel(top, right), pixel(bottom, left), pixel(bottom, right)];
-    let shares = [(1.0 - fy) * (1.0 - fx), (1.0 - fy) * fx, fy * (1.0 - fx), fy * fx].map(|s| s * weight);
-    let [a, b, d, e] = corners;
-    for (i, out) in out.iter_mut().enumerate() {
-        *out += shares[0] * a[i] + shares[1] * b[i] + shares[2] * d[i] + shares[3] * e[i];
-    }
+    let f = v - low as f32;
+    Some(if low >= len - 1 { [(len - 1, 1.0), (len - 1, 0.0)] } else { [(low, 1.0 - f), (low + 1, f)] })
 }

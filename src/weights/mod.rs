@@ -1,8 +1,18 @@
 //! Model weights by TorchVision's state_dict names. A file is not trusted: what is read is checked against what the builder asks for.
 
+#[cfg(feature = "cli")]
+mod pickle;
+#[cfg(feature = "cli")]
+mod pth;
 mod safetensors;
+mod state_dict;
+#[cfg(feature = "cli")]
+mod torch_tensor;
 
+#[cfg(feature = "cli")]
+pub use pth::PthFile;
 pub use safetensors::{Metadata, SafeTensorsFile};
+pub use state_dict::{StateDict, TensorInfo};
 
 use crate::{Error, Result};
 

@@ -1,11 +1,11 @@
 //! Weights in a .safetensors file, as `save_file(model.state_dict())` writes it: F32 or F16.
 
-use super::{Source, Weights, mismatch};
+use super::{Source, StateDict, TensorInfo, Weights, mismatch};
 use crate::{Error, Result};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata as Header;
 use half::f16;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 const BLOCK: usize = 1 << 16;
 
 /// What the exporter says of the model: the JSON of `__metadata__["mobilesight"]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Metadata {
     /// The architecture, by TorchVision's builder name.
     pub arch: String,
@@ -68,29 +68,6 @@ impl<'a> SafeTensorsFile<'a> {
         let parsed = serde_json::from_str(json);
         parsed.map(Some).map_err(|error| mismatch("__metadata__.mobilesight", format_args!("cannot be read ({error})")))
     }
-
-    /// What the exporter says of the model, or what the caller does: `arch` and `labels` serve a file without metadata.
-    ///
-    /// # Errors
-    /// [`Error::WeightsMismatch`] when neither says the architecture, or the file says another one.
-    pub fn metadata_or(&self, arch: Option<String>, labels: Option<Vec<String>>) -> Result<Metadata> {
-        let said = self.metadata()?;
-        if let (Some(said), Some(arch)) = (&said, &arch)
-            && said.arch != *arch
-        {
-            let message = format!("the weights are of {}, not of {arch}; leave arch out, or load others", said.arch);
-            return Err(Error::WeightsMismatch(message));
-        }
-        if let Some(said) = said {
-            return Ok(Metadata { labels: labels.unwrap_or(said.labels), ..said });
-        }
-        let arch = arch.ok_or_else(|| {
-            let message = "the weights do not say their architecture; pass arch, TorchVision's builder name";
-            Error::WeightsMismatch(message.to_string())
-        })?;
-        let labels = labels.unwrap_or_default();
-        Ok(Metadata { arch, labels, config: Value::Null, preset: Value::Null, source: None, license: None })
-    }
 }
 
 /// Where the header of a file of `len` bytes that begins with `start` ends.
@@ -134,23 +111,40 @@ impl Weights for SafeTensorsFile<'_> {
         if !matches!(info.dtype, Dtype::F32 | Dtype::F16) {
             return Err(mismatch(name, format_args!("is {:?}, not F32 or F16", info.dtype)));
         }
-        let (row, bytes) = (shape[1..].iter().product::<usize>(), info.dtype.bitsize() / 8);
+        // A scalar is one row; an empty row has nothing to read, however many there are.
+        let (rows, inner) = shape.split_first().unwrap_or((&1, &[]));
+        let (row, bytes) = (inner.iter().product::<usize>(), info.dtype.bitsize() / 8);
+        let rows = if row == 0 { 0 } else { *rows };
         let block = (BLOCK / row.max(1)).max(1);
         let (mut raw, mut values) = (Vec::new(), Vec::new());
-        for first in (0..shape[0]).step_by(block) {
-            raw.resize(block.min(shape[0] - first) * row * bytes, 0);
+        for first in (0..rows).step_by(block) {
+            raw.resize(block.min(rows - first) * row * bytes, 0);
             self.source.read(self.data + info.data_offsets.0 + first * row * bytes, &mut raw);
             decode(info.dtype, &raw, &mut values);
             if let Some(i) = values.iter().position(|v| !v.is_finite()) {
                 return Err(mismatch(name, format_args!("holds {} at {}", values[i], first * row + i)));
             }
-            values.chunks_exact(row.max(1)).enumerate().for_each(|(i, row)| each(first + i, row));
+            values.chunks_exact(row).enumerate().for_each(|(i, row)| each(first + i, row));
         }
         Ok(())
     }
 
     fn contains(&self, name: &str) -> bool {
         self.header.info(name).is_some()
+    }
+}
+
+impl StateDict for SafeTensorsFile<'_> {
+    fn tensors(&self) -> Vec<TensorInfo> {
+        let tensors = self.header.tensors().into_iter();
+        let info = |(name, info): (String, &::safetensors::tensor::TensorInfo)| TensorInfo {
+            name,
+            shape: info.shape.clone(),
+            dtype: info.dtype,
+        };
+        let mut tensors: Vec<_> = tensors.map(info).collect();
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        tensors
     }
 }
 
@@ -164,6 +158,14 @@ mod tests {
         let view = TensorView::new(dtype, shape.to_vec(), data).unwrap();
         let info = json.map(|j| HashMap::from([("mobilesight".to_string(), j.to_string())]));
         serialize([("a.weight", view)], info).unwrap()
+    }
+
+    #[test]
+    fn a_scalar_is_one_row_and_empty_rows_are_none() {
+        let whole = file(Dtype::F32, &[], &2.5f32.to_le_bytes(), None);
+        assert_eq!(SafeTensorsFile::new(&whole).unwrap().f32("a.weight", &[]).unwrap(), [2.5]);
+        let whole = file(Dtype::F32, &[1 << 60, 0], &[], None);
+        assert!(SafeTensorsFile::new(&whole).unwrap().f32("a.weight", &[1 << 60, 0]).unwrap().is_empty());
     }
 
     fn refused(bytes: &[u8]) -> Error {
@@ -243,19 +245,6 @@ mod tests {
         }
         let whole = file(Dtype::I64, &[1], &[0; 8], None);
         assert!(SafeTensorsFile::new(&whole).unwrap().f32("a.weight", &[1]).unwrap_err().to_string().contains("I64"));
-    }
-
-    #[test]
-    fn a_file_without_metadata_takes_the_callers() {
-        let whole = file(Dtype::F32, &[1], &[0; 4], None);
-        let weights = SafeTensorsFile::new(&whole).unwrap();
-        assert!(weights.metadata_or(None, None).unwrap_err().to_string().contains("pass arch"));
-        let metadata = weights.metadata_or(Some("lraspp".into()), Some(vec!["cat".into()])).unwrap();
-        assert_eq!((metadata.arch.as_str(), metadata.labels.len()), ("lraspp", 1));
-        let whole = file(Dtype::F32, &[1], &[0; 4], Some(r#"{"arch":"lraspp","labels":["cat"]}"#));
-        let weights = SafeTensorsFile::new(&whole).unwrap();
-        assert_eq!(weights.metadata_or(None, None).unwrap().labels, ["cat"]);
-        assert!(weights.metadata_or(Some("fcn".into()), None).unwrap_err().to_string().contains("not of fcn"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub fn activation(kind: Activation, x: f32) -> f32 {
     match kind {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Hardswish => x * gate,
         Activation::Hardsigmoid => gate,
     }
@@ -71,6 +72,43 @@ pub fn depthwise(s: Shape, x: &[f32], weight: &[f32], bias: &[f32], act: Activat
             f64::from(v) * f64::from(weight[tap * s.c + c])
         });
         out.push(activation(act, (f64::from(bias[c]) + taps.sum::<f64>()) as f32));
+    }
+    out
+}
+
+/// RGBA `from` = [h, w] resized to `to`, normalised, [h, w, 3]: interpolate(mode="bilinear", align_corners=False) in f64.
+pub fn bilinear(rgba: &[u8], from: (usize, usize), to: (usize, usize), mean: [f64; 3], std: [f64; 3]) -> Vec<f32> {
+    let source = |i: usize, from: usize, to: usize| {
+        let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+        let low = (at as usize).min(from - 1);
+        (low, (low + 1).min(from - 1), at - low as f64)
+    };
+    let mut out = Vec::new();
+    for i in 0..to.0 * to.1 * 3 {
+        let (y0, y1, fy) = source(i / 3 / to.1, from.0, to.0);
+        let (x0, x1, fx) = source(i / 3 % to.1, from.1, to.1);
+        let at = |y: usize, x: usize| f64::from(rgba[(y * from.1 + x) * 4 + i % 3]);
+        let upper = at(y0, x0) * (1.0 - fx) + at(y0, x1) * fx;
+        let lower = at(y1, x0) * (1.0 - fx) + at(y1, x1) * fx;
+        out.push((((upper * (1.0 - fy) + lower * fy) / 255.0 - mean[i % 3]) / std[i % 3]) as f32);
+    }
+    out
+}
+
+/// RGBA `from` = [h, w] resized to `to` by the widened triangle filter in f64, no rounding, [h, w, 3] of 0 to 255.
+pub fn antialias(rgba: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    let weights = |i: usize, from: usize, to: usize| {
+        let scale = from as f64 / to as f64;
+        let center = (i as f64 + 0.5) * scale - 0.5;
+        let all: Vec<f64> = (0..from).map(|j| (1.0 - ((j as f64 - center) / scale.max(1.0)).abs()).max(0.0)).collect();
+        let sum: f64 = all.iter().sum();
+        all.into_iter().map(move |w| w / sum).collect::<Vec<f64>>()
+    };
+    let mut out = Vec::new();
+    for i in 0..to.0 * to.1 * 3 {
+        let (rows, columns) = (weights(i / 3 / to.1, from.0, to.0), weights(i / 3 % to.1, from.1, to.1));
+        let at = |p: usize| f64::from(rgba[p * 4 + i % 3]) * rows[p / from.1] * columns[p % from.1];
+        out.push((0..from.0 * from.1).map(at).sum::<f64>() as f32);
     }
     out
 }

@@ -1,25 +1,8 @@
-//! The goldens' generator (make_golden.py): weights and pictures from names, and the comparison with what TorchVision computed.
+//! The goldens' pictures, and the comparison with what TorchVision computed.
 
-use mobilesight::Result;
+use crate::generator::{bits, uniform};
 use mobilesight::tensor::{Tensor, Workspace};
-use mobilesight::weights::Weights;
 use safetensors::SafeTensors;
-
-/// `n` values of SplitMix64 whose state starts at FNV-1a-64 of `name`.
-pub fn bits(name: &str, n: usize) -> impl Iterator<Item = u64> {
-    let start = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
-    (1..=n as u64).map(move |i| {
-        let z = start.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    })
-}
-
-/// `n` floats in [0, 1): the top 24 bits of each value.
-pub fn uniform(name: &str, n: usize) -> Vec<f32> {
-    bits(name, n).map(|b| (b >> 40) as f32 / (1 << 24) as f32).collect()
-}
 
 /// The generated picture, RGBA, [h, w, 4].
 pub fn picture(h: usize, w: usize) -> Vec<u8> {
@@ -45,48 +28,6 @@ pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Tensor {
         }
     }
     out
-}
-
-/// Weights made from each tensor's name alone, as `fill` of make_golden.py does.
-pub struct GeneratedWeights;
-
-/// What `fill` multiplies a weight's range by.
-fn gain(name: &str) -> f64 {
-    match name {
-        "roi_heads.box_predictor.cls_score.weight" => 12.0,
-        "rpn.head.cls_logits.weight" => 6.0,
-        "roi_heads.box_predictor.bbox_pred.weight" | "rpn.head.bbox_pred.weight" => 2.0,
-        _ => 1.0,
-    }
-}
-
-/// Whether `parent` is a BatchNorm: the `.1` of a Conv2dNormActivation, whose `.0` is the convolution;
-/// LR-ASPP's scale.1 is a convolution.
-fn is_batch_norm(parent: &str) -> bool {
-    parent.ends_with(".1") && !parent.ends_with("scale.1")
-}
-
-impl Weights for GeneratedWeights {
-    fn contains(&self, _name: &str) -> bool {
-        true
-    }
-
-    fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
-        let (parent, leaf) = name.rsplit_once('.').expect("a path");
-        let fan_in: usize = shape[1..].iter().product();
-        let bound = ((3.6 / fan_in as f64).sqrt() * gain(name)) as f32;
-        let value = |u: f32| match (leaf, is_batch_norm(parent)) {
-            ("running_var", _) => 0.5 + u,
-            ("running_mean", _) => (u - 0.5) * 0.2,
-            ("weight", true) => 0.8 + 0.4 * u,
-            ("bias", true) => (u - 0.5) * 0.4,
-            ("bias", false) => (u - 0.5) * 0.2,
-            _ => (u * 2.0 - 1.0) * bound,
-        };
-        let values: Vec<f32> = uniform(name, shape.iter().product()).into_iter().map(value).collect();
-        values.chunks_exact(fan_in.max(1)).enumerate().for_each(|(i, row)| each(i, row));
-        Ok(())
-    }
 }
 
 /// A file of tests/golden.
@@ -127,11 +68,6 @@ impl Golden {
 
     fn shape(&self, stage: &str) -> Vec<usize> {
         self.integers(&format!("{stage}.shape")).into_iter().map(|n| n as usize).collect()
-    }
-
-    /// Whether TorchVision recorded `stage`.
-    pub fn has(&self, stage: &str) -> bool {
-        self.file.tensor(&format!("{stage}.shape")).is_ok()
     }
 
     /// How many stages begin with `prefix`.

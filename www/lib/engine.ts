@@ -1,6 +1,6 @@
 /** What the generated `engine/<module>/mobilesight.js` exports, as src/wasm.rs writes it. */
 
-/** What a run gives; the fields of the model's task are set. */
+/** What a run gives; the fields of the model's task are set. The arrays are the caller's own, not views of WebAssembly memory. */
 export interface EngineResult {
   /** Detection: x1, y1, x2, y2 of each, source pixels. */
   boxes?: Float32Array;

@@ -2,7 +2,7 @@
 
 /** What can go wrong. */
 export type ErrorCode =
-  /** The weights or a module could not be fetched: network, 404, CORS. */
+  /** The weights, a module or a picture could not be fetched: network, 404, CORS. */
   | 'E_FETCH'
   /** The weights end before their own header says. */
   | 'E_WEIGHTS_TRUNCATED'

@@ -2,7 +2,9 @@
 
 /**
  * A picture in any form that a page has it. All forms of the same picture give equal results; EXIF orientation is respected
- * and alpha is ignored. A string is a URL, relative to the document. The caller's object is never consumed or closed.
+ * and alpha is ignored. A string is a URL, relative to the document. The picture is taken at the time of the call; the caller's
+ * object is never consumed or closed. A file's colour profile is ignored, as TorchVision's readers do; where the browser has
+ * applied a wide gamut's profile already, on a canvas or in an ImageBitmap, its sRGB values count.
  */
 export type ImageSource =
   | ImageBitmap
@@ -32,17 +34,26 @@ export interface LoadProgress {
 
 /** What every create function takes. */
 export interface CreateOptions {
-  /** Where the .safetensors file is, relative to the document, or its bytes. */
+  /**
+   * Where the .safetensors file is, relative to the document, or its bytes. Bytes are copied, and read again should the worker
+   * have to be replaced, so leave them as they are.
+   */
   weights: string | URL | ArrayBuffer | Uint8Array;
   /** Threads: 'auto' takes the cores, 4 at most, where the page is cross-origin isolated; else 1. Default 'auto'. */
   threads?: 'auto' | number;
-  /** The module to use, for comparison; by default the best one that the engine supports. */
+  /** The module to use, for comparison, refused where it cannot run; by default the best one that the engine supports. */
   module?: ModuleName | 'auto';
-  /** The folder that holds the modules, with or without a last slash; by default beside the package's own file. */
+  /**
+   * The folder that holds the package's folder `engine`, with or without a last slash; by default that of the package's own file.
+   * A bundler moves that file, so copy `engine` to what the site serves, and name its parent here.
+   */
   assetPath?: string | URL;
   /** `sha256-<base64>` of the weights, as Subresource Integrity writes it: other bytes are refused with E_CHECKSUM. */
   integrity?: string;
-  /** Whether weights are kept in the Cache API between visits. Default true. */
+  /**
+   * Whether weights are kept in the Cache API between visits, by their URL. Default true. Where a file may change at its URL,
+   * give `integrity`, which refreshes it.
+   */
   cache?: boolean;
   /** Requests that may wait beside the running one; one more is refused with E_QUEUE_FULL. Default 16. */
   maxQueue?: number;

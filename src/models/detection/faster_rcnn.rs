@@ -3,12 +3,12 @@
 
 use super::roi_heads::{BoxConfig, RoiHeads};
 use super::rpn::{Rpn, RpnConfig};
-use super::transform::{resize_box, transform};
+use super::transform::{restore, transform};
 use crate::image::Image;
 use crate::kernels::Activation;
-use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
+use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
 use crate::models::{Input, Model, Options, Output, Raw};
-use crate::nn::boxes::{Box2d, Candidate};
+use crate::nn::boxes::Box2d;
 use crate::nn::{Context, Conv2d};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -50,6 +50,17 @@ impl FasterRcnnConfig {
             max_size: 640,
             rpn: RpnConfig { pre_nms_top_n: 150, post_nms_top_n: 150, score_thresh: 0.05, nms_thresh: 0.7 },
             boxes: BoxConfig { score_thresh: 0.05, nms_thresh: 0.5, detections_per_img: 100 },
+        }
+    }
+
+    /// TorchVision's builder of this name: the same network on larger pictures.
+    pub fn fasterrcnn_mobilenet_v3_large_fpn(num_classes: usize) -> Self {
+        let low_res = Self::fasterrcnn_mobilenet_v3_large_320_fpn(num_classes);
+        FasterRcnnConfig {
+            min_size: 800,
+            max_size: 1333,
+            rpn: RpnConfig { pre_nms_top_n: 1000, post_nms_top_n: 1000, ..low_res.rpn },
+            ..low_res
         }
     }
 }
@@ -98,7 +109,7 @@ impl FasterRcnn {
 
     /// The pyramid's levels 0, 1 and pool, with a halo of 1.
     fn features(&self, cx: &mut Context, input: &Tensor) -> [Tensor; 3] {
-        let (low, high) = self.body.forward(cx, input, Some(self.tap));
+        let (low, high) = self.body.forward(cx, input, Some(Tap::Output(self.tap)), 0);
         let low = low.expect("the tap lies before the last layer");
         let top = self.inner_blocks[1].forward(cx, &high, 1, None, None);
         cx.workspace.give_tensor(high);
@@ -133,20 +144,19 @@ impl Model for FasterRcnn {
         let boxes = self.config.boxes.with(options);
         let found = self.roi_heads.forward(cx, &features[0], &proposals, size, &boxes, options.classes.as_deref());
         features.into_iter().for_each(|f| cx.workspace.give_tensor(f));
+        cx.workspace.give(proposals);
         Raw::Detections(found)
     }
 
     fn postprocess(
         &self,
-        _cx: &mut Context,
+        cx: &mut Context,
         raw: Raw,
         size: (usize, usize),
         source: (usize, usize),
         output: &mut Output,
     ) {
-        let Raw::Detections(found) = raw else { unreachable!("forward gives detections") };
-        output.detections.clear();
-        output.detections.extend(found.into_iter().map(|d| Candidate { b: resize_box(d.b, size, source), ..d }));
+        restore(cx, raw, size, source, output);
     }
 }
 

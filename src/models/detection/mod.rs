@@ -1,6 +1,8 @@
 //! torchvision/models/detection.
 
+pub mod default_boxes;
 pub mod faster_rcnn;
 pub mod roi_heads;
 pub mod rpn;
+pub mod ssdlite;
 pub mod transform;

@@ -5,7 +5,7 @@ use crate::kernels::Activation;
 use crate::models::Options;
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
 use crate::nn::roi_align::RoiAlign;
-use crate::nn::{Context, Conv2d};
+use crate::nn::{Context, Conv2d, softmax};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -85,25 +85,26 @@ impl RoiHeads {
         cx.observe("roi_heads.cls_score", &logits);
         cx.observe("roi_heads.bbox_pred", &deltas);
         logits.data_mut().chunks_exact_mut(self.cls_score.out_channels()).for_each(softmax);
-        let mut candidates = candidates(proposals, &logits, &deltas, size, config.score_thresh);
+        let mut candidates = cx.workspace.list(proposals.len() * (logits.c - 1));
+        collect(proposals, &logits, &deltas, size, config.score_thresh, &mut candidates);
         if let Some(classes) = classes {
             candidates.retain(|c| classes.binary_search(&c.group).is_ok());
         }
         [pooled, hidden, head, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
-        batched_nms(candidates, config.nms_thresh, config.detections_per_img)
+        batched_nms(&mut cx.workspace, candidates, config.nms_thresh, config.detections_per_img)
     }
 }
 
 /// postprocess_detections before its NMS: every class but the background of every proposal above the score.
-fn candidates(
+fn collect(
     proposals: &[Box2d],
     scores: &Tensor,
     deltas: &Tensor,
     size: (usize, usize),
     thresh: f32,
-) -> Vec<Candidate> {
+    found: &mut Vec<Candidate>,
+) {
     let rows = scores.data().chunks_exact(scores.c).zip(deltas.data().chunks_exact(deltas.c));
-    let mut found = Vec::new();
     for (proposal, (scores, deltas)) in proposals.iter().zip(rows) {
         for (class, &score) in scores.iter().enumerate().skip(1).filter(|(_, s)| **s > thresh) {
             let b = clip(decode(*proposal, &deltas[4 * class..4 * class + 4], WEIGHTS), size);
@@ -112,12 +113,4 @@ fn candidates(
             }
         }
     }
-    found
-}
-
-fn softmax(row: &mut [f32]) {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    row.iter_mut().for_each(|v| *v = (*v - max).exp());
-    let sum: f32 = row.iter().sum();
-    row.iter_mut().for_each(|v| *v /= sum);
 }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::kernels::Activation;
 use crate::models::Options;
-use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large};
+use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, is_large, top_n};
 use crate::nn::{Context, Conv2d};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -64,7 +64,7 @@ impl Rpn {
     }
 
     /// Proposals of `features` (a level each, halo 1), best first; `padded` and `size` are the picture's [h, w] with its padding
-    /// and without.
+    /// and without. The list goes back to the workspace.
     pub fn forward(
         &self,
         cx: &mut Context,
@@ -73,7 +73,7 @@ impl Rpn {
         size: (usize, usize),
         config: &RpnConfig,
     ) -> Vec<Box2d> {
-        let mut candidates = Vec::new();
+        let mut candidates = cx.workspace.list(features.len() * config.pre_nms_top_n);
         for (level, map) in features.iter().enumerate() {
             let hidden = self.conv.forward(cx, map, 0, None, None);
             let logits = self.cls_logits.forward(cx, &hidden, 0, None, None);
@@ -81,26 +81,24 @@ impl Rpn {
             cx.observe(format_args!("rpn.head.cls_logits.{level}"), &logits);
             cx.observe(format_args!("rpn.head.bbox_pred.{level}"), &deltas);
             let stride = (padded.0 / map.h, padded.1 / map.w);
-            for i in top_n(logits.data(), config.pre_nms_top_n) {
-                let score = 1.0 / (1.0 + (-logits.data()[i]).exp());
+            let scores = logits.data();
+            let best = top_n(&mut cx.workspace, scores.len(), config.pre_nms_top_n, |i| scores[i]);
+            for &i in &best {
+                let score = 1.0 / (1.0 + (-scores[i]).exp());
                 let b = clip(decode(anchor(i, map.w, stride), &deltas.data()[4 * i..4 * i + 4], [1.0; 4]), size);
                 if is_large(b, 1e-3) && score >= config.score_thresh {
                     candidates.push(Candidate { b, score, group: level });
                 }
             }
+            cx.workspace.give(best);
             [hidden, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         }
-        let kept = batched_nms(candidates, config.nms_thresh, config.post_nms_top_n);
-        kept.into_iter().map(|c| c.b).collect()
+        let kept = batched_nms(&mut cx.workspace, candidates, config.nms_thresh, config.post_nms_top_n);
+        let mut proposals: Vec<Box2d> = cx.workspace.list(config.post_nms_top_n);
+        proposals.extend(kept.iter().map(|c| c.b));
+        cx.workspace.give(kept);
+        proposals
     }
-}
-
-/// The indices of the `n` largest values, largest first.
-fn top_n(values: &[f32], n: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    order.truncate(n);
-    order
 }
 
 /// AnchorGenerator: anchor `i` in the order (y, x, ratio, size) of a map of `w` columns, cells `stride` = [h, w] apart.

@@ -1,14 +1,14 @@
 //! GeneralizedRCNNTransform: torchvision/models/detection/transform.py.
 //!
-//! Normalise, resize so that the shorter side is min_size and the longer at most max_size (bilinear, no antialias), pad with
-//! zeros to a multiple of 32; and the way back for boxes.
+//! Normalise, resize so that the shorter side is min_size and the longer at most max_size, or to a fixed size (bilinear, no
+//! antialias), pad with zeros to a multiple of 32; and the way back for boxes.
 
 use crate::image::Image;
 use crate::kernels::Pixels;
 use crate::kernels::resize_u8::{Normalise, Target, bilinear};
-use crate::models::Input;
+use crate::models::{Input, Output, Raw};
 use crate::nn::Context;
-use crate::nn::boxes::Box2d;
+use crate::nn::boxes::{Box2d, Candidate};
 use crate::preprocess::{MEAN, STD};
 use crate::simd::Best;
 
@@ -25,18 +25,34 @@ pub fn resized(h: usize, w: usize, min_size: usize, max_size: usize) -> (usize, 
 pub fn transform(cx: &mut Context, image: Image, min_size: usize, max_size: usize) -> Input {
     let size = resized(image.height, image.width, min_size, max_size);
     let padded = |n: usize| n.div_ceil(SIZE_DIVISIBLE) * SIZE_DIVISIBLE;
-    let mut tensor = cx.workspace.tensor(padded(size.0), padded(size.1), 3, 1);
+    resize(cx, image, size, (padded(size.0), padded(size.1)), Normalise::new(MEAN, STD))
+}
+
+/// The batch of one, `size` = [h, w] whatever the picture's shape, with a halo of 1.
+pub fn transform_fixed(cx: &mut Context, image: Image, size: (usize, usize), normalise: Normalise) -> Input {
+    resize(cx, image, size, size, normalise)
+}
+
+fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, usize), normalise: Normalise) -> Input {
+    let mut tensor = cx.workspace.tensor(padded.0, padded.1, 3, 1);
     for y in 0..tensor.h {
         let outside = if y < size.0 { 3 * size.1 } else { 0 };
         tensor.row_mut(y)[outside..].fill(0.0);
     }
     let at = Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: 3 };
-    bilinear::<Best>(image, Target { size, normalise: Normalise::new(MEAN, STD), out: (tensor.data_mut(), at) });
+    bilinear::<Best>(image, Target { size, normalise, out: (tensor.data_mut(), at) });
     Input { tensor, size }
 }
 
-/// A box of the resized picture in pixels of the source, both [h, w].
-pub fn resize_box(b: Box2d, from: (usize, usize), to: (usize, usize)) -> Box2d {
+/// Detections on a picture of `size` in pixels of the `source`, both [h, w].
+pub fn restore(cx: &mut Context, raw: Raw, size: (usize, usize), source: (usize, usize), output: &mut Output) {
+    let Raw::Detections(found) = raw else { unreachable!("a detector gives detections") };
+    output.detections.clear();
+    output.detections.extend(found.iter().map(|d| Candidate { b: resize_box(d.b, size, source), ..*d }));
+    cx.workspace.give(found);
+}
+
+fn resize_box(b: Box2d, from: (usize, usize), to: (usize, usize)) -> Box2d {
     let (y, x) = (to.0 as f32 / from.0 as f32, to.1 as f32 / from.1 as f32);
     [b[0] * x, b[1] * y, b[2] * x, b[3] * y]
 }

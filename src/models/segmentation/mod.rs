@@ -1,3 +1,119 @@
-//! torchvision/models/segmentation.
+//! torchvision/models/segmentation, and what its models share: the class map of coarse scores (_utils.py).
 
+pub mod deeplabv3;
+pub mod fcn;
 pub mod lraspp;
+
+use super::{Input, Model, Options, Output, Raw};
+use crate::image::Image;
+use crate::kernels::resize_f32::bilinear_row;
+use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
+use crate::nn::Context;
+use crate::preprocess::segmentation;
+use crate::tensor::Tensor;
+
+/// A network that scores the classes on a map coarser than its picture.
+pub trait Segmenter: Send + Sync {
+    /// Shorter side of the resized picture: the preset's.
+    fn side(&self) -> usize;
+
+    /// The scores, [rows, columns, classes], of `input` [h, w, 3] normalised, with a halo of 1.
+    fn scores(&self, cx: &mut Context, input: &Tensor) -> Tensor;
+}
+
+impl<S: Segmenter> Model for S {
+    fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
+        let tensor = segmentation(cx, image, self.side());
+        let size = (tensor.h, tensor.w);
+        Input { tensor, size }
+    }
+
+    fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
+        let scores = self.scores(cx, &input.tensor);
+        cx.workspace.give_tensor(input.tensor);
+        Raw::Scores(scores)
+    }
+
+    fn postprocess(
+        &self,
+        cx: &mut Context,
+        raw: Raw,
+        size: (usize, usize),
+        source: (usize, usize),
+        output: &mut Output,
+    ) {
+        let Raw::Scores(scores) = raw else { unreachable!("forward gives scores") };
+        output.mask.resize(source.0 * source.1, 0);
+        if size == source {
+            argmax(cx, &scores, size, &mut output.mask);
+        } else {
+            let mut mask = std::mem::take(&mut output.coarse_mask);
+            mask.resize(size.0 * size.1, 0);
+            argmax(cx, &scores, size, &mut mask);
+            nearest(&mask, size, source, &mut output.mask);
+            output.coarse_mask = mask;
+        }
+        cx.workspace.give_tensor(scores);
+    }
+}
+
+/// What the builders of DeepLabV3 and FCN take.
+#[derive(Clone, Debug)]
+pub struct SegmentationConfig {
+    /// The backbone's rows.
+    pub inverted_residual_setting: Vec<InvertedResidualConfig>,
+    /// Classes, the background included; 256 at most.
+    pub num_classes: usize,
+    /// Epsilon of the backbone's BatchNorm.
+    pub batch_norm_eps: f32,
+    /// Shorter side of the resized picture: the preset's.
+    pub resize: usize,
+}
+
+impl SegmentationConfig {
+    /// The dilated MobileNetV3-Large under 21 classes or as many as a user's model has.
+    pub fn mobilenet_v3_large(num_classes: usize) -> Self {
+        let inverted_residual_setting = inverted_residual_setting(Arch::Large, 1.0, false, true);
+        SegmentationConfig { inverted_residual_setting, num_classes, batch_norm_eps: 0.001, resize: 520 }
+    }
+}
+
+/// `x` resized to `size`: of a network's scores, TorchVision's result["out"], [h, w, classes].
+pub fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
+    let mut column = cx.workspace.take(x.w * x.c);
+    let mut out = cx.workspace.tensor(size.0, size.1, x.c, 0);
+    for y in 0..size.0 {
+        bilinear_row(x, size, y, &mut column, out.row_mut(y));
+    }
+    cx.workspace.give(column);
+    out
+}
+
+/// The class of each pixel of `size`, into `mask` [h, w], the first where two are equal: argmax of [`resize`], a row at a
+/// time.
+///
+/// # Panics
+/// When `mask` is of another size.
+pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8]) {
+    assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
+    let mut column = cx.workspace.take(scores.w * scores.c);
+    let mut row = cx.workspace.take(size.1 * scores.c);
+    for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
+        bilinear_row(scores, size, y, &mut column, &mut row);
+        for (class, pixel) in out.iter_mut().zip(row.chunks_exact(scores.c)) {
+            let best = (1..scores.c).fold(0, |best, i| if pixel[i] > pixel[best] { i } else { best });
+            *class = best as u8;
+        }
+    }
+    cx.workspace.give(column);
+    cx.workspace.give(row);
+}
+
+/// The class map `mask` of `size` made `source`: interpolate(mode="nearest-exact").
+fn nearest(mask: &[u8], size: (usize, usize), source: (usize, usize), out: &mut [u8]) {
+    let from = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
+    for (y, out) in out.chunks_exact_mut(source.1).enumerate() {
+        let row = &mask[from(y, size.0, source.0) * size.1..][..size.1];
+        out.iter_mut().enumerate().for_each(|(x, class)| *class = row[from(x, size.1, source.1)]);
+    }
+}

@@ -1,0 +1,40 @@
+// A Chromium that runs workers: each launch is a fresh one, each job a fresh page in a profile of its own.
+/* global Worker, setTimeout */
+import { ensureChromium } from '../../pkg-config/toolchain.mjs';
+
+// A job that is silent for so long has hung; the slowest takes half a minute.
+const patience = 180_000;
+
+function inWorker({ script, job, patience }) {
+  return new Promise((resolve) => {
+    const worker = new Worker(script);
+    const end = (answer) => {
+      worker.terminate();
+      resolve(answer);
+    };
+    setTimeout(end, patience, { error: `no answer in ${patience / 1000} s` });
+    worker.onmessage = ({ data }) => end(data);
+    worker.onerror = ({ message }) => end({ error: message ?? 'the worker failed' });
+    worker.postMessage(job);
+  });
+}
+
+/** Launches a browser at `origin`; `run` gives a job to a worker and resolves to { result } or { error }. */
+export async function launch(origin) {
+  // Not from the start: a fresh clone has no Playwright until the bench has called `npm ci`.
+  const { launchChromium } = await import('../../pkg-config/chromium.mjs');
+  const browser = await launchChromium(ensureChromium().browser);
+  const run = async (script, job) => {
+    const context = await browser.newContext();
+    try {
+      const page = await context.newPage();
+      await page.goto(`${origin}/bench/page.html`);
+      return await page.evaluate(inWorker, { script, job, patience });
+    } catch (error) {
+      return { error: error.message };
+    } finally {
+      await context.close();
+    }
+  };
+  return { version: `Chromium ${browser.version()}`, run, close: () => browser.close() };
+}

@@ -1,0 +1,30 @@
+// Builds the micro-kernels, and says which of their rates are the limit of each dtype.
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { step } from '../../pkg-config/run.mjs';
+import { ensureWasmToolchain } from '../../pkg-config/toolchain.mjs';
+import { cache, variants } from '../../pkg-config/variants.mjs';
+
+/** The path of the module, built with the flags of the relaxed engine. */
+export function buildLimit() {
+  const { cargo, env } = ensureWasmToolchain();
+  const { rustflags } = variants.find(({ name }) => name === 'relaxed');
+  const targetDir = join(cache, 'bench-limit');
+  const cwd = fileURLToPath(new URL('limit/', import.meta.url));
+  const args = ['build', '--locked', '--release', '--quiet', '--target', 'wasm32-unknown-unknown'];
+  step('Limit', cargo, args, { cwd, env: { ...env, RUSTFLAGS: rustflags, CARGO_TARGET_DIR: targetDir } });
+  return join(targetDir, 'wasm32-unknown-unknown/release/mobilesight_limit.wasm');
+}
+
+/** The best of all `measurements` by kernel, and by dtype the best of what is exact: GMAC/s. */
+export function peakOf(measurements) {
+  const best = (name) => Math.max(...measurements.map((rates) => rates[name]));
+  const peak = {
+    f32: best('f32_fma'),
+    i8_dot_i16: best('i8_dot_i16'),
+    i8_dot_i8: best('i8_dot_i8'),
+    dot: measurements[0].dot,
+  };
+  const exact = peak.dot === 'unsigned' || peak.dot === 'signed';
+  return { ...peak, i8: exact ? Math.max(peak.i8_dot_i16, peak.i8_dot_i8) : peak.i8_dot_i16 };
+}

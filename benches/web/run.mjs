@@ -1,0 +1,156 @@
+// `npm run bench`: mobilesight beside its peers in one Chromium, and all of them beside the machine's limit; writes benches/RESULTS.md. README.md
+// of benches/ says what is measured and how.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { buildEngine } from '../../pkg-config/build.mjs';
+import { root } from '../../pkg-config/run.mjs';
+import { ensureNodeModules } from '../../pkg-config/toolchain.mjs';
+import { variants } from '../../pkg-config/variants.mjs';
+import { checkAgreement, contestants, time } from './contest.mjs';
+import { picture } from './generator.mjs';
+import { buildLimit, peakOf } from './limit.mjs';
+import { commitOf, cpu, machine } from './machine.mjs';
+import { engines, models } from './models.mjs';
+import { installPeers, peersFolder, servedPeers } from './peers.mjs';
+import { printSummary, writeReport, writeScale } from './report.mjs';
+import { scaleSection } from './scale-report.mjs';
+import { measureScale } from './scale.mjs';
+import { serve } from './server.mjs';
+import { findFile, generatedWeights, peerFolders } from './weights.mjs';
+
+const shared = process.env.MOBILESIGHT_SHARED ?? join(root, '../shared');
+const engineFolder = join(root, 'dist/package/engine');
+
+function parseOptions() {
+  const { values } = parseArgs({
+    options: {
+      json: { type: 'string' },
+      only: { type: 'string' },
+      launches: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      scale: { type: 'boolean', default: false },
+    },
+  });
+  const { quick, only, scale } = values;
+  const launches = Number(values.launches ?? (quick || scale ? 2 : 6));
+  if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
+  const names = models.map(({ name }) => name);
+  if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
+  return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
+}
+
+/** Builds the modules that are timed; the peers have relaxed SIMD, too. */
+async function build() {
+  await ensureNodeModules();
+  await buildEngine(variants.filter(({ simd }) => simd === 'relaxed'));
+}
+
+/** The folders with each side's weights, and the peers' versions. */
+function entrants() {
+  const peers = peerFolders(shared);
+  if (peers.length === 0) {
+    console.log(
+      `Peers: no models in ${shared}/peers (MOBILESIGHT_SHARED names another folder), so mobilesight runs alone`,
+    );
+  }
+  return { ours: [generatedWeights()], peers, versions: peers.length ? installPeers() : {} };
+}
+
+/** A function from (engine, model, dtype) to the URL of the weights, which it adds to `files`, or undefined. */
+function weightsFinder({ ours, peers }, files) {
+  const defaults = {
+    suffix: { f32: '.f16.safetensors', int8: '.int8.safetensors' },
+    folders: [join(root, 'www/models')],
+  };
+  return (engine, model, dtype) => {
+    const isOurs = engine.name === 'mobilesight';
+    if (model.weights && !isOurs) return undefined;
+    const { suffix, folders } = model.weights ? defaults : { ...engine, folders: isOurs ? ours : peers };
+    const name = (model.weights ?? model.name) + suffix[dtype];
+    const path = findFile(folders, name);
+    if (!path) return undefined;
+    files.set(`/weights/${name}`, path);
+    return `/weights/${name}`;
+  };
+}
+
+/** Says who runs what, so that an empty cell of a table is no riddle. */
+function announce(chosen, all, versions) {
+  for (const [engine, version] of Object.entries(versions)) console.log(`Peers: ${engine} ${version}`);
+  for (const { name, weights } of chosen) {
+    const entries = all.filter(({ model }) => model.name === name).map(({ engine, dtype }) => `${engine} ${dtype}`);
+    const expected = weights ? ['mobilesight'] : engines.map((engine) => engine.name);
+    const missing = expected.filter((engine) => !entries.some((entry) => entry.startsWith(engine)));
+    const without = missing.length ? `; no file for ${missing.join(', ')}` : '';
+    console.log(`${name}: ${[...new Set(entries)].join(', ')}${without}`);
+  }
+}
+
+function startServer(files) {
+  files.set('/limit.wasm', buildLimit());
+  const folders = {
+    '/dist/engine/': engineFolder,
+    '/peers/': peersFolder,
+    '/bench/': fileURLToPath(new URL('.', import.meta.url)),
+    '/samples/': join(root, 'www/samples'),
+  };
+  return serve(folders, files);
+}
+
+async function compete(chosen, options) {
+  const { versions, ...weights } = entrants();
+  const files = new Map(weights.peers.length ? servedPeers() : []);
+  const all = contestants(chosen, weightsFinder(weights, files));
+  announce(chosen, all, versions);
+  for (const { picture: at } of chosen.filter(({ picture }) => picture.height)) {
+    files.set(`/picture/${at.height}x${at.width}`, picture(at.height, at.width));
+  }
+  const server = await startServer(files);
+  try {
+    const { agreed, agreement, refused } = await checkAgreement(all, server.origin);
+    if (agreed.length === 0) throw new Error('There is nothing to time: the lines above say why');
+    const { limits, ...timed } = await time(agreed, server, options);
+    return { ...timed, peak: peakOf(limits), versions, agreement, refused };
+  } finally {
+    server.close();
+  }
+}
+
+/** The table of `--scale`. */
+async function scale(options) {
+  const files = new Map();
+  const server = await startServer(files);
+  try {
+    const { limits, ...measured } = await measureScale(server, files, options);
+    return { ...measured, peak: peakOf(limits) };
+  } finally {
+    server.close();
+  }
+}
+
+async function main() {
+  const options = parseOptions();
+  await build();
+  const { launches, warm, runs, quick, only, json } = options;
+  const benches = join(root, 'benches');
+  const about = { cpu, machine, commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
+  const protocol = { launches, warm, runs, quick };
+  if (options.scale) {
+    const results = { ...about, protocol, ...(await scale(options)) };
+    console.log(scaleSection(results));
+    if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+    writeScale(benches, cpu, results);
+    return;
+  }
+  const chosen = models.filter(({ name }) => !only || name === only);
+  const results = { ...about, protocol, ...(await compete(chosen, options)) };
+  printSummary(results);
+  if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+  // One model's results beside others of an older commit would be no results of one run.
+  if (only) console.log('RESULTS.md takes runs of all models only: it stays as it is');
+  else writeReport(benches, results);
+}
+
+await main();

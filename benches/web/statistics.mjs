@@ -1,0 +1,25 @@
+// What many runs in several launches come to.
+
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * One contestant's `launches` (what worker.js measured in each): the median of the launches' medians, the best run of all, the
+ * spread of the launches' medians about their median in per cent.
+ */
+export function summary(launches) {
+  const medians = launches.map(({ times }) => median(times));
+  const over = (pick) => median(launches.map(pick));
+  return {
+    median_ms: median(medians),
+    min_ms: Math.min(...launches.flatMap(({ times }) => times)),
+    spread_percent: ((Math.max(...medians) - Math.min(...medians)) / median(medians)) * 100,
+    first_ms: over(({ first_ms }) => first_ms),
+    load_ms: over(({ load_ms }) => load_ms),
+    peak_bytes: Math.max(...launches.map(({ peak_bytes }) => peak_bytes)),
+    launch_medians_ms: medians,
+  };
+}

@@ -1,0 +1,137 @@
+//! The MobileNetV3 classifiers: torchvision/models/mobilenetv3.py; Howard et al. 2019, tables 1 and 2.
+//!
+//! logits = classifier.3(hardswish(classifier.0(mean(features(x))))).
+
+use super::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting, make_divisible};
+use super::{Input, Model, Options, Output, Raw};
+use crate::image::Image;
+use crate::kernels::Activation;
+use crate::kernels::pool_f32::mean_pool;
+use crate::nn::{Context, Conv2d, softmax};
+use crate::preprocess::classification;
+use crate::tensor::Tensor;
+use crate::weights::Weights;
+use crate::{Error, Result};
+
+/// What the builder takes, by TorchVision's names.
+#[derive(Clone, Debug)]
+pub struct ClassifierConfig {
+    /// The backbone's rows.
+    pub inverted_residual_setting: Vec<InvertedResidualConfig>,
+    /// Width of the hidden layer.
+    pub last_channel: usize,
+    /// Classes.
+    pub num_classes: usize,
+    /// Epsilon of the backbone's BatchNorm.
+    pub batch_norm_eps: f32,
+    /// Shorter side of the resized picture: the preset's.
+    pub resize: usize,
+    /// Sides of the square in its middle that the network sees: the preset's.
+    pub crop: usize,
+}
+
+impl ClassifierConfig {
+    /// `_mobilenet_v3_conf` of `arch`, with ImageNet's first preset.
+    pub fn new(arch: Arch, width_mult: f64, reduced_tail: bool, dilated: bool, num_classes: usize) -> Self {
+        let widest = match arch {
+            Arch::Large => 1280,
+            Arch::Small => 1024,
+        };
+        let reduce_divider = if reduced_tail { 2 } else { 1 };
+        ClassifierConfig {
+            inverted_residual_setting: inverted_residual_setting(arch, width_mult, reduced_tail, dilated),
+            last_channel: make_divisible(f64::from(widest / reduce_divider) * width_mult),
+            num_classes,
+            batch_norm_eps: 0.001,
+            resize: 256,
+            crop: 224,
+        }
+    }
+
+    /// TorchVision's builder of this name; its second weights, the default, resize to 232.
+    pub fn mobilenet_v3_large(num_classes: usize) -> Self {
+        ClassifierConfig { resize: 232, ..Self::new(Arch::Large, 1.0, false, false, num_classes) }
+    }
+
+    /// TorchVision's builder of this name.
+    pub fn mobilenet_v3_small(num_classes: usize) -> Self {
+        Self::new(Arch::Small, 1.0, false, false, num_classes)
+    }
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct Classifier {
+    resize: usize,
+    crop: usize,
+    features: MobileNetV3,
+    hidden: Conv2d,
+    classifier: Conv2d,
+}
+
+impl Classifier {
+    /// Reads the model by TorchVision's names.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the preset's fault.
+    pub fn load(weights: &dyn Weights, config: ClassifierConfig) -> Result<Self> {
+        let ClassifierConfig { last_channel, num_classes, resize, crop, .. } = config;
+        if crop > resize {
+            let message = format!("the preset crops {crop} pixels of a side of {resize}; resize to {crop} or more");
+            return Err(Error::WeightsMismatch(message));
+        }
+        let setting = &config.inverted_residual_setting;
+        let features = MobileNetV3::load(weights, "features", setting, config.batch_norm_eps)?;
+        let linear = |name: &str, channels, activation| Conv2d::linear(weights, name, channels, 1, activation);
+        let channels = features.out_channels(setting.len() + 1);
+        Ok(Classifier {
+            hidden: linear("classifier.0", (channels, last_channel), Activation::Hardswish)?,
+            classifier: linear("classifier.3", (last_channel, num_classes), Activation::Identity)?,
+            features,
+            resize,
+            crop,
+        })
+    }
+
+    /// The logits, [1, 1, classes], of `input` [h, w, 3] normalised, with a halo of 1.
+    pub fn logits(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+        let (_, x) = self.features.forward(cx, input, None, 0);
+        let mut mean = cx.workspace.tensor(1, 1, x.c, 0);
+        mean_pool((0..x.h).map(|y| x.row(y)), x.h * x.w, mean.data_mut());
+        let hidden = self.hidden.forward(cx, &mean, 0, None, None);
+        let logits = self.classifier.forward(cx, &hidden, 0, None, None);
+        cx.observe("logits", &logits);
+        [x, mean, hidden].into_iter().for_each(|t| cx.workspace.give_tensor(t));
+        logits
+    }
+}
+
+impl Model for Classifier {
+    fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
+        let tensor = classification(cx, image, self.resize, self.crop);
+        Input { tensor, size: (self.crop, self.crop) }
+    }
+
+    fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
+        let logits = self.logits(cx, &input.tensor);
+        cx.workspace.give_tensor(input.tensor);
+        Raw::Logits(logits)
+    }
+
+    fn postprocess(
+        &self,
+        cx: &mut Context,
+        raw: Raw,
+        _size: (usize, usize),
+        _source: (usize, usize),
+        output: &mut Output,
+    ) {
+        let Raw::Logits(mut logits) = raw else { unreachable!("forward gives logits") };
+        softmax(logits.data_mut());
+        output.classes.clear();
+        output.classes.extend(logits.data().iter().copied().enumerate());
+        // No two are equal: an unstable sort needs no memory.
+        output.classes.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        cx.workspace.give_tensor(logits);
+    }
+}

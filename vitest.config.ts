@@ -1,0 +1,8 @@
+/** The tests that need no browser; those that do are in tests/web. */
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: { environment: 'node', include: ['www/**/*.test.ts', 'tests/module/**/*.test.ts'] },
+  resolve: { alias: { mobilesight: fileURLToPath(new URL('./www/lib/index.ts', import.meta.url)) } },
+});

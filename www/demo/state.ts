@@ -1,0 +1,67 @@
+/** What the page knows: the picture, what the models said of it, and the user's choices. */
+import type { ClassificationResult, DetectionResult, ModelInfo, SegmentationResult, Task } from 'mobilesight';
+import { MODELS, TASKS, type ModelRow } from './models.ts';
+import type { Sample } from './samples.ts';
+
+/** A decoded picture. */
+export interface Picture {
+  image: ImageBitmap;
+  name: string;
+  /** Which sample it is, if it is one. */
+  sample?: Sample;
+  /** Milliseconds from bytes to `image`. */
+  decode: number;
+}
+
+/** What a model gave. */
+export type Output =
+  | { task: 'detection'; result: DetectionResult }
+  | { task: 'segmentation'; result: SegmentationResult }
+  | { task: 'classification'; result: ClassificationResult };
+
+/** What a model gave, and on what it ran. */
+export interface Outcome {
+  row: ModelRow;
+  output: Output;
+  info: ModelInfo;
+}
+
+/** A picture with what has been found on it so far, by model. */
+export interface Shot {
+  picture: Picture;
+  outcomes: Map<ModelRow, Outcome>;
+}
+
+/** A task's place in the menu. */
+export interface Choice {
+  task: Task;
+  title: string;
+  shown: boolean;
+  rows: readonly ModelRow[];
+  row: ModelRow;
+}
+
+/** The tasks that have a model, in the order in which they run. */
+export function initialChoices(): Choice[] {
+  return TASKS.flatMap(({ task, title, shown }) => {
+    const rows = MODELS.filter((row) => row.task === task);
+    return rows[0] ? [{ task, title, shown, rows, row: rows[0] }] : [];
+  });
+}
+
+/** All outcomes, shown or not, in the menu's order. */
+export function allOutcomes({ outcomes }: Shot): Outcome[] {
+  return MODELS.flatMap((row) => outcomes.get(row) ?? []);
+}
+
+/** The outcomes to draw: of the chosen model of each task that is shown. */
+export function shownOutcomes(shot: Shot, choices: readonly Choice[]): Outcome[] {
+  return choices.flatMap(({ shown, row }) => (shown ? (shot.outcomes.get(row) ?? []) : []));
+}
+
+/** Where the page has got to, for tests and screenshots: `data-state` of the document's element. */
+export type PageState = 'idle' | 'loading' | 'running' | 'done' | 'error';
+
+export function setPageState(state: PageState): void {
+  document.documentElement.dataset['state'] = state;
+}

@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest';
+import { checkCreateOptions, classifierOptions, detectorOptions } from './options.ts';
+import type { CreateOptions, DetectOptions } from './types.ts';
+
+const LABELS = ['__background__', 'person', 'N/A', 'cat', 'N/A'];
+
+describe('a detector', () => {
+  test('leaves to the model what is not given', () => {
+    expect(detectorOptions({}, LABELS)).toEqual({});
+    expect(detectorOptions({ rpn: {} }, LABELS)).toEqual({ rpn: {} });
+  });
+
+  test('passes on what is given, labels as indices', () => {
+    const rpn = { preNmsTopN: 150, postNmsTopN: 100, scoreThreshold: 0, nmsThreshold: 1 };
+    const given = { scoreThreshold: 0.5, maxResults: 1, nmsThreshold: 0.3, rpn };
+    expect(detectorOptions({ ...given, categoryAllowlist: ['cat', 'N/A'] }, LABELS)).toEqual({
+      ...given,
+      categoryAllowlist: [3, 2, 4],
+    });
+  });
+
+  test('passes on an empty list, which allows nothing', () => {
+    expect(detectorOptions({ categoryAllowlist: [] }, LABELS)).toEqual({ categoryAllowlist: [] });
+  });
+
+  test('names the unknown label and lists some that are known', () => {
+    expect(() => detectorOptions({ categoryAllowlist: ['catt'] }, LABELS)).toThrow(/'catt'.*person/);
+  });
+
+  test.each<DetectOptions>([
+    { scoreThreshold: -0.1 },
+    { scoreThreshold: 1.1 },
+    { scoreThreshold: NaN },
+    { scoreThreshold: '0.5' as unknown as number },
+    { maxResults: 0 },
+    { maxResults: 1.5 },
+    { maxResults: Infinity },
+    { nmsThreshold: 2 },
+    { rpn: { preNmsTopN: 0 } },
+    { rpn: { postNmsTopN: -1 } },
+    { rpn: { scoreThreshold: 2 } },
+    { rpn: { nmsThreshold: NaN } },
+    { categoryAllowlist: ['dog'] },
+  ])('refuses %o', (options) => {
+    expect(() => detectorOptions(options, LABELS)).toThrow(expect.objectContaining({ code: 'E_OPTION' }));
+  });
+});
+
+describe('a classifier', () => {
+  test('gives five classes unless told', () => {
+    expect(classifierOptions({})).toEqual({ topK: 5 });
+    expect(classifierOptions({ topK: 1 })).toEqual({ topK: 1 });
+  });
+
+  test.each([0, 2.5, NaN])('refuses topK %d', (topK) => {
+    expect(() => classifierOptions({ topK })).toThrow(/topK must be an integer/);
+  });
+});
+
+describe('a create function', () => {
+  const integrity = `sha256-${'A'.repeat(43)}=`;
+
+  test.each<Partial<CreateOptions>>([
+    {},
+    { weights: new URL('https://example.test/x') },
+    { weights: new ArrayBuffer(8) },
+    { weights: new Uint8Array(8) },
+    { threads: 'auto', module: 'auto' },
+    { threads: 4, module: 'relaxed-threads', maxQueue: 1, integrity, labels: ['a'] },
+  ])('takes %o', (options) => {
+    expect(() => checkCreateOptions({ weights: '/x', ...options })).not.toThrow();
+  });
+
+  test.each<Record<string, unknown>>([
+    { weights: undefined },
+    { weights: 5 },
+    { threads: 0 },
+    { threads: 'many' },
+    { maxQueue: 0 },
+    { maxQueue: 1.5 },
+    { module: 'avx512' },
+    { integrity: 'sha512-x' },
+    { integrity: 'sha256-short' },
+    { labels: [1] },
+  ])('refuses %o', (options) => {
+    const all = { weights: '/x', ...options } as CreateOptions;
+    expect(() => checkCreateOptions(all)).toThrow(expect.objectContaining({ code: 'E_OPTION' }));
+  });
+});

@@ -1,0 +1,60 @@
+/** The messages between connection.ts on the page's side and worker.ts: calls, and answers by the call's id. */
+import type { EngineInfo, EngineOptions, EngineResult } from './engine.ts';
+import type { ErrorCode } from './errors.ts';
+
+/** RGBA bytes of a picture, row by row, width * height * 4. */
+export interface Rgba {
+  rgba: Uint8Array<ArrayBuffer>;
+  width: number;
+  height: number;
+}
+
+/** A picture on its way to the worker, which does what is left of the decoding. */
+export type Picture =
+  { kind: 'rgba'; pixels: Rgba } | { kind: 'bitmap'; bitmap: ImageBitmap } | { kind: 'blob'; blob: Blob };
+
+/** What a run gives, with what only the worker knows. */
+export interface RunAnswer extends EngineResult {
+  /** Of the source picture. */
+  width: number;
+  height: number;
+  /** Milliseconds from the picture to RGBA. */
+  decode: number;
+  /** Bytes of WebAssembly memory. */
+  memoryBytes: number;
+}
+
+/** The calls, in the order of a model's life. */
+export interface Calls {
+  /** Compiles the module in `folder`, a URL with a last slash; `threads` 0 starts no pool. */
+  start: { argument: { folder: string; threads: number }; answer: null };
+  /** Reads the weights; `file` comes back, so that neither side needs a copy. */
+  load: {
+    argument: { file: Uint8Array<ArrayBuffer>; arch: string | null; labels: string[] | null };
+    answer: { info: EngineInfo; file: Uint8Array<ArrayBuffer> };
+  };
+  /** One run on an empty picture; gives the bytes of WebAssembly memory. */
+  warmUp: { argument: null; answer: number };
+  run: { argument: { picture: Picture; options: EngineOptions }; answer: RunAnswer };
+  profile: { argument: { picture: Picture }; answer: { name: string; ms: number }[] };
+}
+
+/** The name of a call. */
+export type CallName = keyof Calls;
+
+/** A call as it is posted; worker.ts needs the pairing of name and argument. */
+export type Call<K extends CallName = CallName> = {
+  [P in K]: { id: number; name: P; argument: Calls[P]['argument'] };
+}[K];
+
+/** An error as it is posted: a class would arrive as a plain Error. */
+export interface Failure {
+  code: ErrorCode;
+  message: string;
+  details: Record<string, unknown>;
+  /** The module must not be used again. */
+  fatal: boolean;
+}
+
+/** An answer as it is posted. */
+export type Answer = { id: number; value: unknown } | { id: number; failure: Failure };

@@ -1,0 +1,136 @@
+/** The worker of one model: decodes pictures, loads the module, runs. It answers calls; client.ts decides all else. */
+import type { Engine, EngineModule, EngineResult } from './engine.ts';
+import { MobilesightError, type ErrorCode } from './errors.ts';
+import { toRgba } from './decode.ts';
+import type { Answer, Call, CallName, Calls, Failure, RunAnswer } from './protocol.ts';
+
+/** What a handler gives: the answer, and what of it is moved. */
+interface Answered<T> {
+  value: T;
+  transfer?: Transferable[];
+}
+
+/** Threads start in well under a second; an engine that cannot start them says nothing at all. */
+const POOL_TIMEOUT = 10_000;
+
+let module: EngineModule | undefined;
+let memory: WebAssembly.Memory | undefined;
+let engine: Engine | undefined;
+
+function loaded(): Engine {
+  if (!engine) throw new MobilesightError('E_INTERNAL', 'A call came before the load.');
+  return engine;
+}
+
+const handlers: { [K in CallName]: (argument: Calls[K]['argument']) => Promise<Answered<Calls[K]['answer']>> } = {
+  async start({ folder, threads }) {
+    module = await importModule(`${folder}mobilesight.js`);
+    ({ memory } = await compile(module, `${folder}mobilesight_bg.wasm`));
+    if (threads > 0) await startPool(module, threads);
+    return { value: null };
+  },
+
+  async load({ file, arch, labels }) {
+    if (!module) throw new MobilesightError('E_INTERNAL', 'A load came before the start.');
+    engine = new module.Engine(file, arch, labels);
+    return { value: { info: engine.info(), file }, transfer: [file.buffer] };
+  },
+
+  async warmUp() {
+    loaded().warmUp();
+    return { value: memoryBytes() };
+  },
+
+  async run({ picture, options }) {
+    const start = performance.now();
+    const { rgba, width, height } = await toRgba(picture);
+    const decode = performance.now() - start;
+    const result: EngineResult = loaded().run(rgba, width, height, options);
+    const value: RunAnswer = { ...result, width, height, decode, memoryBytes: memoryBytes() };
+    return { value, transfer: buffersOf(result) };
+  },
+
+  async profile({ picture }) {
+    const { rgba, width, height } = await toRgba(picture);
+    return { value: loaded().profile(rgba, width, height) };
+  },
+};
+
+async function importModule(url: string): Promise<EngineModule> {
+  try {
+    return await (import(/* @vite-ignore */ /* webpackIgnore: true */ url) as Promise<EngineModule>);
+  } catch (cause) {
+    throw notServed(url, cause);
+  }
+}
+
+async function compile(module: EngineModule, url: string): Promise<{ memory: WebAssembly.Memory }> {
+  try {
+    return await module.default({ module_or_path: url });
+  } catch (cause) {
+    // Network, 404 and a wrong type are TypeErrors.
+    if (cause instanceof TypeError) throw notServed(url, cause);
+    if (!(cause instanceof WebAssembly.CompileError)) throw cause;
+    const message = `The module ${url} does not compile: it is broken, or this browser lacks a feature. (${cause.message})`;
+    throw new MobilesightError('E_UNSUPPORTED_ENV', message, { url });
+  }
+}
+
+function notServed(url: string, cause: unknown): MobilesightError {
+  const message = `The module ${url} could not be loaded. Serve the package's folder engine, and name its parent as assetPath.`;
+  return new MobilesightError('E_FETCH', message, { url, cause: String(cause) });
+}
+
+async function startPool({ initThreadPool }: EngineModule, threads: number): Promise<void> {
+  if (!initThreadPool) throw new MobilesightError('E_INTERNAL', 'The module has no threads.');
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    const message = `The threads did not start in ${POOL_TIMEOUT / 1000} s. Use threads: 1.`;
+    timer = setTimeout(() => reject(new MobilesightError('E_UNSUPPORTED_ENV', message)), POOL_TIMEOUT);
+  });
+  await Promise.race([initThreadPool(threads), tooLate]).finally(() => clearTimeout(timer));
+}
+
+function memoryBytes(): number {
+  return memory?.buffer.byteLength ?? 0;
+}
+
+function buffersOf({ boxes, scores, classIds, mask }: EngineResult): Transferable[] {
+  return [boxes, scores, classIds, mask].flatMap((array) => (array ? [array.buffer as ArrayBuffer] : []));
+}
+
+function toFailure(error: unknown): Failure {
+  if (error instanceof MobilesightError) {
+    return { code: error.code, message: error.message, details: { ...error.details }, fatal: false };
+  }
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  // The engine's own errors, whose codes are those of errors.ts.
+  if (typeof code === 'string' && code.startsWith('E_')) {
+    return { code: code as ErrorCode, message: String(message), details: {}, fatal: false };
+  }
+
+  const details = { cause: String(error) };
+  if (error instanceof RangeError || /out of memory/i.test(String(message))) {
+    const advice =
+      'The memory did not suffice. Close other models or tabs, or give a smaller picture; then call again.';
+    return { code: 'E_OOM', message: advice, details, fatal: true };
+  }
+  if (error instanceof WebAssembly.RuntimeError) {
+    const advice = `The worker crashed. Call again: it is replaced. (${error.message})`;
+    return { code: 'E_WORKER_CRASHED', message: advice, details, fatal: true };
+  }
+  const report = `A defect of mobilesight: ${String(error)}. Please report it, with the picture and the weights.`;
+  return { code: 'E_INTERNAL', message: report, details, fatal: false };
+}
+
+async function answer<K extends CallName>({ id, name, argument }: Call<K>): Promise<void> {
+  const post = (message: Answer, transfer: Transferable[] = []) => postMessage(message, { transfer });
+  try {
+    const { value, transfer } = await handlers[name](argument);
+    post({ id, value }, transfer);
+  } catch (error) {
+    post({ id, failure: toFailure(error) });
+  }
+}
+
+onmessage = ({ data }: MessageEvent<Call>) => void answer(data);
