@@ -4,7 +4,7 @@
 //! Constants are repeated to a multiple of eight, so that a row is one run of vectors whatever its channels are.
 
 use super::Shared;
-use super::epilogue_i8::{quanta, reading, writing};
+use super::epilogue_i8::{Literals, reading, writing};
 use crate::parallel;
 use crate::quant::{QParams, ROUND};
 use crate::simd::Simd;
@@ -53,11 +53,12 @@ impl Affine {
     /// # Safety
     /// `to` must be valid for writes of eight bytes, `scale` for reads of eight floats, and `i + 8` within the constants.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, v: [S::F32; 2], scale: *const f32, i: usize, to: *mut u8) {
+    unsafe fn store<S: Simd>(&self, literals: Literals<S>, v: [S::F32; 2], scale: *const f32, i: usize, to: *mut u8) {
         // SAFETY: the caller's.
         unsafe {
             let round = self.round.as_ptr().add(i);
-            let quanta = [0, 4].map(|j| quanta::<S>(S::mul(v[j / 4], S::load(scale.add(j))), S::load(round.add(j))));
+            let quanta =
+                [0, 4].map(|j| literals.quanta(S::mul(v[j / 4], S::load(scale.add(j))), S::load(round.add(j))));
             S::store_u8x8(to, quanta);
         }
     }
@@ -84,13 +85,13 @@ pub fn quantise<S: Simd>(x: &Tensor, to: &Affine, out: &mut Tensor<u8>) {
     let (start, pitch) = (out.origin(), out.row_pitch());
     let data = Shared(out.data_mut().as_mut_ptr());
     parallel::for_each(x.h, |y| {
-        let row = x.row(y);
+        let (row, literals) = (x.row(y), Literals::new());
         vectors(row.len(), to.scale.len(), |i, c, width| {
             // SAFETY: row y of both has row.len() elements, and a task has a row of its own.
             unsafe {
                 let v = reading(row.as_ptr().add(i), width, |p| [S::load(p), S::load(p.add(4))]);
                 let p = data.at(start + y * pitch + i);
-                writing(p, width, |p| to.store::<S>(v, to.inverse.as_ptr().add(c), c, p));
+                writing(p, width, |p| to.store::<S>(literals, v, to.inverse.as_ptr().add(c), c, p));
             }
         });
     });
@@ -130,11 +131,12 @@ pub fn scale_i8<S: Simd>(x: &mut Tensor<u8>, from: &Affine, gate: &[f32], to: &A
     let (start, pitch, len) = (x.origin(), x.row_pitch(), x.w * c);
     let data = Shared(x.data_mut().as_mut_ptr());
     parallel::for_each(x.h, |y| {
+        let literals = Literals::new();
         vectors(len, c, |i, c, _| {
             // SAFETY: row y has `len` bytes, a multiple of eight, and a task has a row of its own.
             unsafe {
                 let p = data.at(start + y * pitch + i);
-                to.store::<S>(from.above_zero::<S>(p, c), product.as_ptr().add(c), c, p);
+                to.store::<S>(literals, from.above_zero::<S>(p, c), product.as_ptr().add(c), c, p);
             }
         });
     });

@@ -1,11 +1,13 @@
 //! [`Epilogue`] in vectors, shared by the int8 convolutions: sums -> activation -> residual -> bytes or floats.
 //!
 //! Multiplications and additions stay apart (no [`Simd::madd`]), as the specification has them. Saturating narrows clamp to
-//! a byte for nothing.
+//! a byte for nothing. An output costs as much as dozens of multiplications, so what it needs is kept in registers: a caller
+//! takes eight channels, [`Finish`], through many pixels.
 
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
 use crate::simd::Simd;
+use std::hint::black_box;
 
 /// Values to read.
 #[derive(Clone, Copy, Debug)]
@@ -58,88 +60,120 @@ pub(super) enum Output {
     F32(Shared<f32>),
 }
 
-/// Four zero-extended bytes times two, as floats less their zero points, scaled and added to `t`.
-///
-/// # Safety
-/// `r` must be valid for reads of eight bytes and `o + 8` within the epilogue.
-#[inline(always)]
-unsafe fn add_bytes<S: Simd>(e: &Epilogue, t: [S::F32; 2], r: *const u8, o: usize) -> [S::F32; 2] {
-    // SAFETY: the caller's.
-    unsafe {
-        let wide = S::widen(S::load_u8x8(r));
-        std::array::from_fn(|j| {
-            let value = S::to_f32(S::sub_i32(wide[j], S::load_i32(e.residual_zero.as_ptr().add(o + 4 * j))));
-            S::add(t[j], S::mul(value, S::load(e.residual_scale.as_ptr().add(o + 4 * j))))
-        })
+/// Vectors that are the same for all channels. Read from memory on purpose: V8 builds a literal vector anew where it is used.
+#[derive(Clone, Copy)]
+pub(super) struct Literals<S: Simd> {
+    zero: S::F32,
+    half: S::F32,
+    one: S::F32,
+    sixth: S::F32,
+    lowest: S::F32,
+    round: S::I32,
+}
+
+impl<S: Simd> Literals<S> {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        let [zero, half, one, sixth, lowest, round] =
+            black_box([0.0, 0.5, 1.0, 1.0 / 6.0, LOWEST, ROUND]).map(S::splat);
+        Literals { zero, half, one, sixth, lowest, round: S::bits(round) }
+    }
+
+    #[inline(always)]
+    fn clamp_to_1(&self, v: S::F32) -> S::F32 {
+        S::min(S::max(v, self.zero), self.one)
+    }
+
+    /// Rounds `t` to integers with the zero points of `round` (plus [`ROUND`]) added; not yet clamped above.
+    #[inline(always)]
+    pub(super) fn quanta(&self, t: S::F32, round: S::F32) -> S::I32 {
+        S::sub_i32(S::bits(S::add(S::max(t, self.lowest), round)), self.round)
     }
 }
 
-/// As [`add_bytes`] for floats.
-///
-/// # Safety
-/// `r` must be valid for reads of eight floats and `o + 8` within the epilogue.
-#[inline(always)]
-unsafe fn add_floats<S: Simd>(e: &Epilogue, t: [S::F32; 2], r: *const f32, o: usize) -> [S::F32; 2] {
-    // SAFETY: the caller's.
-    unsafe {
-        std::array::from_fn(|j| {
-            S::add(t[j], S::mul(S::load(r.add(4 * j)), S::load(e.residual_scale.as_ptr().add(o + 4 * j))))
-        })
-    }
+/// An [`Epilogue`]'s eight channels from one on, by value: through a reference each store of an output would make them
+/// unknown again, to be read anew.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<S: Simd> {
+    literals: Literals<S>,
+    activation: Activation,
+    multiplier: [S::F32; 2],
+    bias: [S::F32; 2],
+    gate: [S::F32; 2],
+    round: [S::F32; 2],
+    residual_scale: [S::F32; 2],
+    residual_zero: [S::I32; 2],
 }
 
-/// t of the four channels from `o`, without a residual.
-///
-/// # Safety
-/// `o + 4` must be within the epilogue.
-#[inline(always)]
-unsafe fn activate<S: Simd>(e: &Epilogue, acc: S::I32, o: usize) -> S::F32 {
-    let clamp = |v| S::min(S::max(v, S::splat(0.0)), S::splat(1.0));
-    // SAFETY: the caller's.
-    unsafe {
-        let x = S::mul(S::to_f32(acc), S::load(e.multiplier.as_ptr().add(o)));
-        let x = S::add(x, S::load(e.bias.as_ptr().add(o)));
-        let gate = || S::load(e.gate.as_ptr().add(o));
-        match e.activation {
-            Activation::Identity => x,
-            Activation::Relu => S::max(x, S::splat(0.0)),
-            Activation::Relu6 => S::min(S::max(x, S::splat(0.0)), gate()),
-            Activation::Hardswish => S::mul(x, clamp(S::add(S::mul(x, gate()), S::splat(0.5)))),
-            Activation::Hardsigmoid => S::mul(clamp(S::add(S::mul(x, S::splat(1.0 / 6.0)), S::splat(0.5))), gate()),
+impl<S: Simd> Finish<S> {
+    /// The channels `o..o + 8`; `o` is a multiple of eight.
+    #[inline(always)]
+    pub(super) fn new(literals: Literals<S>, e: &Epilogue, o: usize) -> Self {
+        // SAFETY: eight floats can be read.
+        let eight = |v: &[f32]| unsafe { [0, 4].map(|j| S::load(v[o..o + 8].as_ptr().add(j))) };
+        Finish {
+            literals,
+            activation: e.activation,
+            multiplier: eight(&e.multiplier),
+            bias: eight(&e.bias),
+            gate: eight(&e.gate),
+            round: eight(&e.round),
+            residual_scale: eight(&e.residual_scale),
+            // SAFETY: eight integers can be read.
+            residual_zero: [0, 4].map(|j| unsafe { S::load_i32(e.residual_zero[o..o + 8].as_ptr().add(j)) }),
         }
     }
-}
 
-/// Rounds `t` to integers with the zero points `round` (plus [`ROUND`]) added; not yet clamped above.
-#[inline(always)]
-pub(super) fn quanta<S: Simd>(t: S::F32, round: S::F32) -> S::I32 {
-    let sum = S::add(S::max(t, S::splat(LOWEST)), round);
-    S::sub_i32(S::bits(sum), S::splat_i32(ROUND.to_bits() as i32))
-}
-
-/// Writes the bytes of the eight channels from `o`.
-///
-/// # Safety
-/// `to` must be valid for writes of eight bytes and `o + 8` within the epilogue.
-#[inline(always)]
-unsafe fn store_bytes<S: Simd>(e: &Epilogue, t: [S::F32; 2], o: usize, to: *mut u8) {
-    // SAFETY: the caller's.
-    unsafe {
-        let round = e.round.as_ptr().add(o);
-        S::store_u8x8(to, [quanta::<S>(t[0], S::load(round)), quanta::<S>(t[1], S::load(round.add(4)))]);
+    /// Writes one pixel's outputs, the first `width` of the channels, from their sums and their place in a residual.
+    ///
+    /// # Safety
+    /// The residual and the output must hold `width` values, at most eight, from their indices.
+    #[inline(always)]
+    pub(super) unsafe fn store(
+        self,
+        sums: [S::I32; 2],
+        width: usize,
+        residual: Option<(Values, usize)>,
+        (output, at): (Output, usize),
+    ) {
+        let t = [self.activate(sums[0], 0), self.activate(sums[1], 1)];
+        let add = |r: [S::F32; 2]| [0, 1].map(|j| S::add(t[j], S::mul(r[j], self.residual_scale[j])));
+        // SAFETY: the caller's.
+        unsafe {
+            let t = match residual {
+                None => t,
+                Some((Values::U8(r), at)) => {
+                    let wide = S::widen(reading(r.as_ptr().add(at), width, |r| S::load_u8x8(r)));
+                    add([0, 1].map(|j| S::to_f32(S::sub_i32(wide[j], self.residual_zero[j]))))
+                }
+                Some((Values::F32(r), at)) => {
+                    add(reading(r.as_ptr().add(at), width, |r| [S::load(r), S::load(r.add(4))]))
+                }
+            };
+            match output {
+                Output::U8(c) => writing(c.0.add(at), width, |to| {
+                    S::store_u8x8(to, [0, 1].map(|j| self.literals.quanta(t[j], self.round[j])));
+                }),
+                Output::F32(c) => writing(c.0.add(at), width, |to| {
+                    S::store(to, t[0]);
+                    S::store(to.add(4), t[1]);
+                }),
+            }
+        }
     }
-}
 
-/// Writes eight floats.
-///
-/// # Safety
-/// `to` must be valid for writes of eight floats.
-#[inline(always)]
-unsafe fn store_floats<S: Simd>(t: [S::F32; 2], to: *mut f32) {
-    // SAFETY: the caller's.
-    unsafe {
-        S::store(to, t[0]);
-        S::store(to.add(4), t[1]);
+    /// The activation of half `j` of the channels.
+    #[inline(always)]
+    fn activate(self, sums: S::I32, j: usize) -> S::F32 {
+        let (l, gate) = (self.literals, self.gate[j]);
+        let x = S::add(S::mul(S::to_f32(sums), self.multiplier[j]), self.bias[j]);
+        match self.activation {
+            Activation::Identity => x,
+            Activation::Relu => S::max(x, l.zero),
+            Activation::Relu6 => S::min(S::max(x, l.zero), gate),
+            Activation::Hardswish => S::mul(x, l.clamp_to_1(S::add(S::mul(x, gate), l.half))),
+            Activation::Hardsigmoid => S::mul(l.clamp_to_1(S::add(S::mul(x, l.sixth), l.half)), gate),
+        }
     }
 }
 
@@ -171,33 +205,6 @@ pub(super) unsafe fn writing<T: Copy + Default>(p: *mut T, width: usize, f: impl
     f(copy.as_mut_ptr());
     // SAFETY: the caller's: `width` < 8 elements can be written.
     unsafe { p.copy_from_nonoverlapping(copy.as_ptr(), width) };
-}
-
-/// The channels `o..o + width` of one pixel, at most eight: their sums, and where they are in the residual and the output.
-///
-/// # Safety
-/// `o` must be a multiple of eight within the epilogue; the residual and the output must hold `width` values from their indices.
-#[inline(always)]
-pub(super) unsafe fn finish<S: Simd>(
-    e: &Epilogue,
-    sums: [S::I32; 2],
-    (o, width): (usize, usize),
-    residual: Option<(Values, usize)>,
-    (output, at): (Output, usize),
-) {
-    // SAFETY: the caller's; the epilogue is padded to eights.
-    unsafe {
-        let t = [activate::<S>(e, sums[0], o), activate::<S>(e, sums[1], o + 4)];
-        let t = match residual {
-            None => t,
-            Some((Values::U8(r), at)) => reading(r.as_ptr().add(at), width, |r| add_bytes::<S>(e, t, r, o)),
-            Some((Values::F32(r), at)) => reading(r.as_ptr().add(at), width, |r| add_floats::<S>(e, t, r, o)),
-        };
-        match output {
-            Output::U8(c) => writing(c.0.add(at), width, |to| store_bytes::<S>(e, t, o, to)),
-            Output::F32(c) => writing(c.0.add(at), width, |to| store_floats::<S>(t, to)),
-        }
-    }
 }
 
 /// Whether `values` hold `len` values at each of `size` pixels.
