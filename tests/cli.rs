@@ -352,13 +352,14 @@ fn bad_input_is_refused_in_words() {
     let (cut, page, empty) = (utf8(&cut), utf8(&page), utf8(&folder));
     let readme = "www/samples/README.md";
     let eval = |weights, pictures, truth| ["eval", "--weights", weights, "--pictures", pictures, "--truth", truth];
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["run", "--weights", "absent.safetensors", "--picture", &picture], "absent.safetensors cannot be read"),
         (&["run", "--weights", cut, "--picture", &picture], "the weights end too early, after 100000 bytes"),
         (&["run", "--weights", page, "--picture", &picture], "HTML page"),
         (&["run", "--weights", SEGMENTER, "--picture", "absent.png"], "absent.png cannot be read"),
         (&["run", "--weights", SEGMENTER, "--picture", page], "page.png is no JPEG or PNG picture"),
         (&["run", "--weights", DETECTOR, "--picture", &picture, "--mask", "mask.png"], "gives no mask"),
+        (&["run", "--weights", SEGMENTER, "--picture", &picture, "--mask", "mask.jpg"], "a class map is a PNG"),
         (&["run", "--weights", CHECKPOINT, "--picture", &picture, "--draw", "drawn.png"], "nothing to draw"),
         (&eval(DETECTOR, "www/samples", "absent.json"), "absent.json is no COCO annotation file"),
         (&eval(DETECTOR, "www/samples", readme), "README.md is no COCO annotation file"),
