@@ -1,0 +1,119 @@
+//! `mobilesight eval`: how right a model is on labelled pictures, and how near to another one.
+
+mod classification;
+mod detection;
+mod segmentation;
+
+use crate::options::{ModelFile, Rpn};
+use crate::picture;
+use crate::progress::Progress;
+use crate::session::Session;
+use anyhow::{Context, Result, ensure};
+use mobilesight::models::registry::Task;
+use mobilesight::models::{Options, Output};
+use std::path::{Path, PathBuf};
+
+/// Measure a model on labelled pictures: AP of boxes, mIoU of masks, top-1 of classes
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  mobilesight eval --weights detector.safetensors --pictures val2017 --truth instances_val2017.json --json
+  mobilesight eval --weights segmenter.safetensors --pictures street --truth street_masks
+  mobilesight eval --weights classifier.safetensors --pictures imagenet/val
+  mobilesight eval --weights int8.safetensors --against f32.safetensors --pictures val2017 --truth instances.json
+
+Boxes: AP50 and mAP (IoU 0.50 to 0.95) as COCO defines them, of the model's own score threshold and count of detections;
+a class is the truth's category of the same name, of the same id where no name fits. Masks: mIoU over the classes that truth or model names anywhere in the
+set, and pixel accuracy; pixels whose truth is no class of the model are left out. Classes: top-1 and top-5; the folders
+are called by label or by number, or are as many as the classes and in their order by name. All in per cent.
+
+--against adds the agreement with another model: the share of its boxes above 0.4 that come back with the same label at
+IoU above 0.7, in per cent, and the mean absolute change of their scores; or the share of equal pixels or classes, in per
+cent. The other model runs with its own options: --rpn-… against the same file shows what they cost.
+
+JSON: {\"ap50\", \"map\", \"pictures\"}, {\"miou\", \"pixel_accuracy\", \"pictures\"} or {\"top1\", \"top5\", \"pictures\"}, and
+\"agreement\": {\"boxes\", \"share\", \"score_shift\"} or {\"share\"}.")]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelFile,
+    /// The folder of the pictures; of a classifier, the folder of the classes' folders
+    #[arg(long, value_name = "DIR")]
+    pictures: PathBuf,
+    /// Boxes: a COCO annotation file. Masks: the folder of the class maps, each a PNG of its picture's name
+    #[arg(long, value_name = "FILE|DIR")]
+    truth: Option<PathBuf>,
+    /// The model to compare with, of the same task: the f32 weights of an int8 file, for example
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print progress where stderr is no terminal, too
+    #[arg(long)]
+    progress: bool,
+    #[command(flatten)]
+    rpn: Rpn,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let model = Session::open(&args.model)?;
+    let task = model.entry.task;
+    let against = args.against.as_ref().map(|path| other(path, task));
+    let reference = against.transpose()?;
+    let pass = Pass { model, reference, options: args.rpn.options(), progress: args.progress };
+    match task {
+        Task::Detection => detection::eval(args, pass),
+        Task::Segmentation => segmentation::eval(args, pass),
+        Task::Classification => classification::eval(args, pass),
+    }
+}
+
+/// The model in file `path`, which is of `task`.
+fn other(path: &Path, task: Task) -> Result<Session> {
+    let other = Session::open(&ModelFile { weights: path.to_path_buf(), arch: None })?;
+    ensure!(other.entry.task == task, "{} is of another task; compare models of one", path.display());
+    Ok(other)
+}
+
+/// The truth, which detectors and segmenters need: `what`.
+fn truth<'a>(args: &'a Args, what: &str) -> Result<&'a Path> {
+    args.truth.as_deref().with_context(|| format!("there is nothing to compare with; give --truth, {what}"))
+}
+
+/// The models that see the pictures.
+struct Pass {
+    model: Session,
+    reference: Option<Session>,
+    options: Options,
+    progress: bool,
+}
+
+/// What the models made of a picture.
+struct Seen<'a> {
+    /// [h, w].
+    size: (usize, usize),
+    output: &'a Output,
+    reference: Option<&'a Output>,
+}
+
+impl Pass {
+    /// Calls `each` with the index of every picture and what the models made of it.
+    fn over(&mut self, pictures: &[PathBuf], mut each: impl FnMut(usize, Seen) -> Result<()>) -> Result<()> {
+        let progress = Progress::new("pictures", pictures.len(), self.progress);
+        for (i, path) in pictures.iter().enumerate() {
+            let picture = picture::open(path)?;
+            let image = picture::borrow(&picture)?;
+            self.model.run(image, &self.options, None);
+            let reference = self.reference.as_mut().map(|reference| {
+                reference.run(image, &Options::default(), None);
+                &reference.output
+            });
+            let size = (image.height, image.width);
+            each(i, Seen { size, output: &self.model.output, reference })
+                .with_context(|| path.display().to_string())?;
+            progress.step();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! How far long work is, on stderr: a bar on a terminal, lines elsewhere when they are asked for.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, stderr};
+
+/// Work of a known number of steps.
+pub struct Progress {
+    bar: ProgressBar,
+    lines: bool,
+}
+
+impl Progress {
+    /// Shows `steps` of `what`; where stderr is no terminal only if `wanted`.
+    pub fn new(what: &'static str, steps: usize, wanted: bool) -> Progress {
+        let bar = ProgressBar::new(steps as u64).with_message(what);
+        let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {eta} left");
+        bar.set_style(style.expect("the template is well formed"));
+        Progress { bar, lines: wanted && !stderr().is_terminal() }
+    }
+
+    /// A step is done.
+    pub fn step(&self) {
+        self.bar.inc(1);
+        if self.lines {
+            eprintln!("{} {}/{}", self.bar.message(), self.bar.position(), self.bar.length().unwrap_or_default());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
