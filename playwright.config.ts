@@ -24,7 +24,7 @@ export default defineConfig<object, Serving>({
     },
   },
   projects: [
-    { name: 'isolated', use: { isolated: true } },
-    { name: 'not isolated', use: { isolated: false }, grep: /@both/ },
+    { name: 'isolated', use: { isolated: true }, grepInvert: /@plain/ },
+    { name: 'not isolated', use: { isolated: false }, grep: /@plain|@both/ },
   ],
 });

@@ -19,7 +19,7 @@ use mobilesight::kernels::{Activation, Pixels};
 use mobilesight::quant::{Epilogue, QParams, Residual};
 use mobilesight::simd::{ByteDot, DotKind, NoByteDot, Scalar, Simd};
 use mobilesight::tensor::{Tensor, Workspace};
-use support_i8::{ACTIVATIONS, EXTREMES, Feed, Shape, bytes, finish, floats, params};
+use support_i8::{ACTIVATIONS, EXTREMES, Feed, Pmaddubsw, Sdot, Shape, Vnni, bytes, finish, floats, params};
 
 /// `$run::<S>(arguments)` in every instruction set of the build.
 macro_rules! everywhere {
@@ -30,41 +30,6 @@ macro_rules! everywhere {
         #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
         $run::<mobilesight::simd::Relaxed>($($argument),*);
     };
-}
-
-/// Products of a weight, signed, and an activation, as `a` reads it.
-fn products(w: [u8; 16], a: [u8; 16], read: impl Fn(u8) -> i32) -> [i32; 16] {
-    std::array::from_fn(|i| i32::from(w[i] as i8) * read(a[i]))
-}
-
-fn add_fours(p: [i32; 16], acc: [i32; 4]) -> [i32; 4] {
-    std::array::from_fn(|i| acc[i] + p[4 * i..][..4].iter().sum::<i32>())
-}
-
-/// x86 with VNNI.
-struct Vnni;
-impl ByteDot<Scalar> for Vnni {
-    fn dot_add(w: [u8; 16], a: [u8; 16], acc: [i32; 4]) -> [i32; 4] {
-        add_fours(products(w, a, i32::from), acc)
-    }
-}
-
-/// Arm.
-struct Sdot;
-impl ByteDot<Scalar> for Sdot {
-    fn dot_add(w: [u8; 16], a: [u8; 16], acc: [i32; 4]) -> [i32; 4] {
-        add_fours(products(w, a, |a| i32::from(a as i8)), acc)
-    }
-}
-
-/// x86 without VNNI: pairs saturate in i16.
-struct Pmaddubsw;
-impl ByteDot<Scalar> for Pmaddubsw {
-    fn dot_add(w: [u8; 16], a: [u8; 16], acc: [i32; 4]) -> [i32; 4] {
-        let p = products(w, a, i32::from);
-        let pair = |i: usize| (p[2 * i] + p[2 * i + 1]).clamp(-32768, 32767);
-        std::array::from_fn(|i| acc[i] + pair(2 * i) + pair(2 * i + 1))
-    }
 }
 
 /// A workspace of used memory, so that a byte that a kernel forgets is seen.
@@ -289,7 +254,12 @@ fn check_elementwise<S: Simd>(h: usize, w: usize, c: usize) {
     for y in 0..h {
         for (i, x) in x.row_mut(y).iter_mut().enumerate() {
             let step = (y * 37 + i * 11) % 640;
-            *x = if step == 639 { 1e20 } else { (step as f32 - 320.0) * 0.5 * p.scale()[i % c] };
+            *x = match step {
+                // Added to the rounding constant, this is a small negative float, whose bits are a large integer.
+                0 => -1.5e7 * p.scale()[i % c],
+                639 => 1e20,
+                _ => (step as f32 - 320.0) * 0.5 * p.scale()[i % c],
+            };
         }
     }
     let mut q = ws.tensor_u8(h, w, 1, zero);

@@ -237,65 +237,76 @@ impl Job<'_> {
         count
     }
 
-    /// One panel of all tiles: never inlined, so that V8, which does not replace a running loop, soon calls its fast form.
+    /// One panel of all tiles, which have at most two sizes, the larger first.
     ///
     /// # Safety
     /// The tiles' indices must be within the slices, and no other task may write the same pixels and columns.
-    #[inline(never)]
     unsafe fn panel<S: Simd>(&self, tiles: &[Tile], panel: usize, pass: Pass) {
-        for tile in tiles {
+        let (larger, rest) = tiles.split_at(tiles.partition_point(|tile| tile.rows > tiles[tiles.len() - 1].rows));
+        for tiles in [larger, rest].into_iter().filter(|tiles| !tiles.is_empty()) {
             // SAFETY: the caller's.
             unsafe {
-                match tile.rows {
-                    6 => self.tile::<S, 6>(tile, panel, pass),
-                    5 => self.tile::<S, 5>(tile, panel, pass),
-                    4 => self.tile::<S, 4>(tile, panel, pass),
-                    3 => self.tile::<S, 3>(tile, panel, pass),
-                    2 => self.tile::<S, 2>(tile, panel, pass),
-                    _ => self.tile::<S, 1>(tile, panel, pass),
+                match tiles[0].rows {
+                    6 => self.tiles::<S, 6>(tiles, panel, pass),
+                    5 => self.tiles::<S, 5>(tiles, panel, pass),
+                    4 => self.tiles::<S, 4>(tiles, panel, pass),
+                    3 => self.tiles::<S, 3>(tiles, panel, pass),
+                    2 => self.tiles::<S, 2>(tiles, panel, pass),
+                    _ => self.tiles::<S, 1>(tiles, panel, pass),
                 }
             }
         }
     }
 
-    /// R rows of one panel.
+    /// One panel of tiles of R rows. Never inlined: V8 spills the accumulators of a loop in a large function (10 GMAC/s
+    /// instead of 24), and does not replace a running loop, so that short calls soon get its fast form.
     ///
     /// # Safety
     /// As for [`Job::panel`].
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize>(&self, tile: &Tile, panel: usize, pass: Pass) {
+    #[inline(never)]
+    unsafe fn tiles<S: Simd, const R: usize>(&self, tiles: &[Tile], panel: usize, pass: Pass) {
         let conv = self.conv;
+        let taps = &conv.taps[pass.first..pass.end];
+        let column = panel * NR;
+        let whole = conv.n - column >= NR;
         // SAFETY: conv_f32 asserted that b holds k + 1 rows a panel, and that every tap of every pixel lies in a and b.
         unsafe {
-            let bias = conv.b.as_ptr().add(panel * NR * (conv.k + 1));
-            let mut acc = [[S::load(bias), S::load(bias.add(4))]; R];
-            if !pass.is_first {
-                acc = std::array::from_fn(|i| self.read::<S>(tile.c[i], panel * NR));
-            }
-            for tap in &conv.taps[pass.first..pass.end] {
-                let start: [*const f32; R] =
-                    std::array::from_fn(|i| conv.a.0.as_ptr().add(tile.a[i] + tap.a + pass.from));
-                // LLVM would add the tap to each pixel at every step.
-                let start = std::hint::black_box(start);
-                let mut a: [*const f32; R] = std::array::from_fn(|i| start[i]);
-                let mut b = bias.add((tap.b + pass.from) * NR);
-                for _ in pass.from..pass.to {
-                    b = b.add(NR);
-                    let (b0, b1) = (S::load(b), S::load(b.add(4)));
-                    for i in 0..R {
-                        let s = S::load_splat(a[i]);
-                        acc[i][0] = S::madd(s, b0, acc[i][0]);
-                        acc[i][1] = S::madd(s, b1, acc[i][1]);
-                        a[i] = a[i].add(1);
+            let bias = conv.b.as_ptr().add(column * (conv.k + 1));
+            for tile in tiles {
+                let mut acc = [[S::load(bias), S::load(bias.add(4))]; R];
+                if !pass.is_first {
+                    acc = std::array::from_fn(|i| self.read::<S>(tile.c[i], column));
+                }
+                for tap in taps {
+                    let start: [*const f32; R] =
+                        std::array::from_fn(|i| conv.a.0.as_ptr().add(tile.a[i] + tap.a + pass.from));
+                    // LLVM would add the tap to each pixel at every step.
+                    let start = std::hint::black_box(start);
+                    let mut a: [*const f32; R] = std::array::from_fn(|i| start[i]);
+                    let mut b = bias.add((tap.b + pass.from) * NR);
+                    for _ in pass.from..pass.to {
+                        b = b.add(NR);
+                        let (b0, b1) = (S::load(b), S::load(b.add(4)));
+                        for i in 0..R {
+                            let s = S::load_splat(a[i]);
+                            acc[i][0] = S::madd(s, b0, acc[i][0]);
+                            acc[i][1] = S::madd(s, b1, acc[i][1]);
+                            a[i] = a[i].add(1);
+                        }
                     }
                 }
-            }
-            for (i, row) in acc.iter().enumerate() {
                 if pass.is_last {
-                    let row = row.map(|v| conv.activation.apply::<S>(v));
-                    self.store::<S>(row, tile.c[i], Some(tile.r[i]), panel * NR);
-                } else {
-                    self.store::<S>(*row, tile.c[i], None, panel * NR);
+                    acc = activate::<S, R>(conv.activation, acc);
+                }
+                for (i, row) in acc.into_iter().enumerate() {
+                    let residual = if pass.is_last { conv.residual } else { None };
+                    let residual = residual.map(|(r, _)| r.as_ptr().add(tile.r[i] + column));
+                    let to = self.c.0.add(tile.c[i] + column);
+                    if whole {
+                        store::<S>(row, to, residual);
+                    } else {
+                        store_part::<S>(row, to, residual, conv.n - column);
+                    }
                 }
             }
         }
@@ -319,31 +330,46 @@ impl Job<'_> {
             [S::load(copy.as_ptr()), S::load(copy.as_ptr().add(4))]
         }
     }
+}
 
-    /// Writes one row of a tile, with the residual of pixel `r` added, through a copy where the panel reaches past n.
-    ///
-    /// # Safety
-    /// `c` and `r` must be indices of pixels with n channels.
-    #[inline(always)]
-    unsafe fn store<S: Simd>(&self, row: [S::F32; 2], c: usize, r: Option<usize>, column: usize) {
-        let width = NR.min(self.conv.n - column);
-        // SAFETY: columns column..column + width of pixels c and r exist; the whole-vector path needs width = NR.
-        unsafe {
-            let to = self.c.0.add(c + column);
-            let residual = r.and_then(|r| self.conv.residual.map(|(data, _)| data.as_ptr().add(r + column)));
-            if width == NR {
-                for (j, v) in row.into_iter().enumerate() {
-                    let v = residual.map_or(v, |p| S::add(v, S::load(p.add(4 * j))));
-                    S::store(to.add(4 * j), v);
-                }
-                return;
-            }
-            let mut copy = [0.0f32; NR];
-            S::store(copy.as_mut_ptr(), row[0]);
-            S::store(copy.as_mut_ptr().add(4), row[1]);
-            for (j, v) in copy[..width].iter().enumerate() {
-                *to.add(j) = v + residual.map_or(0.0, |p| *p.add(j));
-            }
+/// The activation of a tile: one branch for all of its rows.
+#[inline(always)]
+fn activate<S: Simd, const R: usize>(activation: Activation, acc: [[S::F32; 2]; R]) -> [[S::F32; 2]; R] {
+    match activation {
+        Activation::Identity => acc,
+        Activation::Relu => acc.map(|row| row.map(|v| Activation::Relu.apply::<S>(v))),
+        Activation::Relu6 => acc.map(|row| row.map(|v| Activation::Relu6.apply::<S>(v))),
+        Activation::Hardswish => acc.map(|row| row.map(|v| Activation::Hardswish.apply::<S>(v))),
+        Activation::Hardsigmoid => acc.map(|row| row.map(|v| Activation::Hardsigmoid.apply::<S>(v))),
+    }
+}
+
+/// Writes eight columns, the residual's added.
+///
+/// # Safety
+/// `to` and `residual` must be valid for eight floats.
+#[inline(always)]
+unsafe fn store<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const f32>) {
+    // SAFETY: the caller's.
+    unsafe {
+        for (j, v) in row.into_iter().enumerate() {
+            let v = residual.map_or(v, |p| S::add(v, S::load(p.add(4 * j))));
+            S::store(to.add(4 * j), v);
+        }
+    }
+}
+
+/// As [`store`] for the first `width` columns: the last panel may reach past n.
+///
+/// # Safety
+/// `to` and `residual` must be valid for `width` floats, fewer than eight.
+unsafe fn store_part<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const f32>, width: usize) {
+    let mut copy = [0.0f32; NR];
+    // SAFETY: the array has eight floats; the rest is the caller's.
+    unsafe {
+        store::<S>(row, copy.as_mut_ptr(), None);
+        for (j, v) in copy[..width].iter().enumerate() {
+            *to.add(j) = v + residual.map_or(0.0, |p| *p.add(j));
         }
     }
 }

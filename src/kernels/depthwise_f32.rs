@@ -91,7 +91,6 @@ impl Job<'_> {
     ///
     /// # Safety
     /// Every tap of the row must lie in a, and the row in c and the sums.
-    #[inline(never)]
     unsafe fn row<S: Simd, const K: usize, const STRIDE: usize>(&self, y: usize) {
         let (width, step) = (self.d.size.1, self.d.dilation);
         let columns = (width - 1) * STRIDE + (K - 1) * step + 1;
@@ -99,65 +98,70 @@ impl Job<'_> {
         for first in (0..self.d.channels).step_by(block) {
             let channels = first..self.d.channels.min(first + block);
             for phase in 0..step.min(width) {
-                let mut x = phase;
-                while x < width {
-                    let c = channels.clone();
-                    // SAFETY: the caller's; each run ends before the row does.
-                    x += step
-                        * unsafe {
-                            match (width - x).div_ceil(step) {
-                                4.. => self.run::<S, K, STRIDE, 4>(y, x, c),
-                                2.. => self.run::<S, K, STRIDE, 2>(y, x, c),
-                                _ => self.run::<S, K, STRIDE, 1>(y, x, c),
-                            }
-                        };
+                let count = (width - phase).div_ceil(step);
+                let at = |done: usize| (y, phase + done * step);
+                let (fours, twos) = (count / 4 * 4, count / 2 * 2);
+                // SAFETY: the caller's; the three calls cover the pixels of this phase and no other.
+                unsafe {
+                    self.runs::<S, K, STRIDE, 4>(at(0), count / 4, channels.clone());
+                    self.runs::<S, K, STRIDE, 2>(at(fours), count % 4 / 2, channels.clone());
+                    self.runs::<S, K, STRIDE, 1>(at(twos), count % 2, channels.clone());
                 }
             }
         }
     }
 
-    /// `T` pixels from (y, x), some channels; returns `T`.
+    /// `count` runs of `T` pixels from (y, x), some channels. Never inlined: V8 spills the accumulators of a loop in a large
+    /// function.
     ///
     /// # Safety
     /// As for [`Job::row`], for the pixels x, x + dilation, …
-    #[inline(always)]
-    unsafe fn run<S: Simd, const K: usize, const STRIDE: usize, const T: usize>(
+    #[inline(never)]
+    unsafe fn runs<S: Simd, const K: usize, const STRIDE: usize, const T: usize>(
         &self,
-        y: usize,
-        x: usize,
+        (y, x): (usize, usize),
+        count: usize,
         channels: Range<usize>,
-    ) -> usize {
+    ) {
         let d = self.d;
         let (step_x, step_y) = (d.a.1.pixel * d.dilation, d.a.1.row * d.dilation);
-        let step_c = d.c.1.pixel * d.dilation;
+        let (step_c, pitch, activation) = (d.c.1.pixel * d.dilation, d.channels, d.activation);
+        let (weight, bias) = (d.weight.as_ptr(), d.bias.as_ptr());
+        // Opaque, so that rows stay a loop: unrolled, LLVM would finish one pixel after the other and V8 spill what they share.
+        let rows = std::hint::black_box(K);
+        let sums = self.sums.map(|sums| sums.0.wrapping_add(y * pitch));
         // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` floats each.
         unsafe {
-            let a = d.a.0.as_ptr().add(d.a.1.at(y * STRIDE, x * STRIDE));
-            let c = self.c.0.add(d.c.1.at(y, x));
-            for ch in channels.step_by(4) {
-                let mut acc = [S::load(d.bias.as_ptr().add(ch)); T];
-                for ky in 0..K {
-                    let w: [S::F32; K] =
-                        std::array::from_fn(|kx| S::load(d.weight.as_ptr().add((ky * K + kx) * d.channels + ch)));
-                    for column in 0..(T - 1) * STRIDE + K {
-                        let v = S::load(a.add(ky * step_y + column * step_x + ch));
-                        for (t, acc) in acc.iter_mut().enumerate() {
-                            if column >= t * STRIDE && column < t * STRIDE + K {
-                                *acc = S::madd(v, w[column - t * STRIDE], *acc);
+            let mut a = d.a.0.as_ptr().add(d.a.1.at(y * STRIDE, x * STRIDE));
+            let mut c = self.c.0.add(d.c.1.at(y, x));
+            for _ in 0..count {
+                for ch in channels.clone().step_by(4) {
+                    let mut acc = [S::load(bias.add(ch)); T];
+                    let (mut a, mut weight) = (a.add(ch), weight.add(ch));
+                    for _ in 0..rows {
+                        let w: [S::F32; K] = std::array::from_fn(|kx| S::load(weight.add(kx * pitch)));
+                        for column in 0..(T - 1) * STRIDE + K {
+                            let v = S::load(a.add(column * step_x));
+                            for (t, acc) in acc.iter_mut().enumerate() {
+                                if column >= t * STRIDE && column < t * STRIDE + K {
+                                    *acc = S::madd(v, w[column - t * STRIDE], *acc);
+                                }
                             }
                         }
+                        (a, weight) = (a.add(step_y), weight.add(K * pitch));
+                    }
+                    let out = acc.map(|v| activation.apply::<S>(v));
+                    for (t, v) in out.iter().enumerate() {
+                        S::store(c.add(t * step_c + ch), *v);
+                    }
+                    if let Some(sums) = sums {
+                        let p = sums.add(ch);
+                        S::store(p, out.into_iter().fold(S::load(p), |sum, v| S::add(sum, v)));
                     }
                 }
-                let out = acc.map(|v| d.activation.apply::<S>(v));
-                for (t, v) in out.iter().enumerate() {
-                    S::store(c.add(t * step_c + ch), *v);
-                }
-                if let Some(sums) = self.sums {
-                    let p = sums.0.add(y * d.channels + ch);
-                    S::store(p, out.into_iter().fold(S::load(p), |sum, v| S::add(sum, v)));
-                }
+                a = a.add(T * STRIDE * step_x);
+                c = c.add(T * step_c);
             }
         }
-        T
     }
 }

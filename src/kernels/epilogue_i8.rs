@@ -1,8 +1,8 @@
 //! [`Epilogue`] in vectors, shared by the int8 convolutions: sums -> activation -> residual -> bytes or floats.
 //!
 //! Multiplications and additions stay apart (no [`Simd::madd`]), as the specification has them. Saturating narrows clamp to
-//! a byte for nothing. It costs as much as sixty multiplications of a sum, so what it needs is kept in registers: see
-//! [`Finish`].
+//! a byte for nothing. An output costs as much as dozens of multiplications, so what it needs is kept in registers: a caller
+//! takes eight channels, [`Finish`], through many pixels.
 
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
@@ -91,144 +91,88 @@ impl<S: Simd> Literals<S> {
     }
 }
 
-/// An [`Epilogue`] ready for a loop. It holds copies of the pointers: through a reference each store of an output would make
-/// them unknown again.
+/// An [`Epilogue`]'s eight channels from one on, by value: through a reference each store of an output would make them
+/// unknown again, to be read anew.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<S: Simd> {
     literals: Literals<S>,
     activation: Activation,
-    multiplier: *const f32,
-    bias: *const f32,
-    gate: *const f32,
-    round: *const f32,
-    residual_scale: *const f32,
-    residual_zero: *const i32,
+    multiplier: [S::F32; 2],
+    bias: [S::F32; 2],
+    gate: [S::F32; 2],
+    round: [S::F32; 2],
+    residual_scale: [S::F32; 2],
+    residual_zero: [S::I32; 2],
 }
 
 impl<S: Simd> Finish<S> {
+    /// The channels `o..o + 8`; `o` is a multiple of eight.
     #[inline(always)]
-    pub(super) fn new(e: &Epilogue) -> Self {
+    pub(super) fn new(literals: Literals<S>, e: &Epilogue, o: usize) -> Self {
+        // SAFETY: eight floats can be read.
+        let eight = |v: &[f32]| unsafe { [0, 4].map(|j| S::load(v[o..o + 8].as_ptr().add(j))) };
         Finish {
-            literals: Literals::new(),
+            literals,
             activation: e.activation,
-            multiplier: e.multiplier.as_ptr(),
-            bias: e.bias.as_ptr(),
-            gate: e.gate.as_ptr(),
-            round: e.round.as_ptr(),
-            residual_scale: e.residual_scale.as_ptr(),
-            residual_zero: e.residual_zero.as_ptr(),
+            multiplier: eight(&e.multiplier),
+            bias: eight(&e.bias),
+            gate: eight(&e.gate),
+            round: eight(&e.round),
+            residual_scale: eight(&e.residual_scale),
+            // SAFETY: eight integers can be read.
+            residual_zero: [0, 4].map(|j| unsafe { S::load_i32(e.residual_zero[o..o + 8].as_ptr().add(j)) }),
         }
     }
 
-    /// The channels `o..o + count` of one pixel: their sums `acc`, and where they are in the residual and the output.
+    /// Writes one pixel's outputs, the first `width` of the channels, from their sums and their place in a residual.
     ///
     /// # Safety
-    /// The epilogue must live. `o` must be a multiple of eight and `o + count` within its channels; `acc` must hold `count` sums
-    /// rounded up to eights; the residual and the output `count` values from their indices.
+    /// The residual and the output must hold `width` values, at most eight, from their indices.
     #[inline(always)]
-    pub(super) unsafe fn channels(
+    pub(super) unsafe fn store(
         self,
-        acc: *const i32,
-        (o, count): (usize, usize),
+        sums: [S::I32; 2],
+        width: usize,
         residual: Option<(Values, usize)>,
         (output, at): (Output, usize),
     ) {
-        for j in (0..count).step_by(8) {
-            let (o, width) = (o + j, 8.min(count - j));
-            // SAFETY: the caller's; the epilogue is padded to eights.
-            unsafe {
-                let x = [self.x(acc.add(j), o), self.x(acc.add(j + 4), o + 4)];
-                let t = [self.activate(x[0], o), self.activate(x[1], o + 4)];
-                let t = match residual {
-                    None => t,
-                    Some((Values::U8(r), at)) => reading(r.as_ptr().add(at + j), width, |r| self.add_bytes(t, r, o)),
-                    Some((Values::F32(r), at)) => reading(r.as_ptr().add(at + j), width, |r| self.add_floats(t, r, o)),
-                };
-                match output {
-                    Output::U8(c) => writing(c.0.add(at + j), width, |to| self.store_bytes(t, o, to)),
-                    Output::F32(c) => writing(c.0.add(at + j), width, |to| {
-                        S::store(to, t[0]);
-                        S::store(to.add(4), t[1]);
-                    }),
+        let t = [self.activate(sums[0], 0), self.activate(sums[1], 1)];
+        let add = |r: [S::F32; 2]| [0, 1].map(|j| S::add(t[j], S::mul(r[j], self.residual_scale[j])));
+        // SAFETY: the caller's.
+        unsafe {
+            let t = match residual {
+                None => t,
+                Some((Values::U8(r), at)) => {
+                    let wide = S::widen(reading(r.as_ptr().add(at), width, |r| S::load_u8x8(r)));
+                    add([0, 1].map(|j| S::to_f32(S::sub_i32(wide[j], self.residual_zero[j]))))
                 }
+                Some((Values::F32(r), at)) => {
+                    add(reading(r.as_ptr().add(at), width, |r| [S::load(r), S::load(r.add(4))]))
+                }
+            };
+            match output {
+                Output::U8(c) => writing(c.0.add(at), width, |to| {
+                    S::store_u8x8(to, [0, 1].map(|j| self.literals.quanta(t[j], self.round[j])));
+                }),
+                Output::F32(c) => writing(c.0.add(at), width, |to| {
+                    S::store(to, t[0]);
+                    S::store(to.add(4), t[1]);
+                }),
             }
         }
     }
 
-    /// x of four channels.
-    ///
-    /// # Safety
-    /// `acc` must be valid for reads of four sums and `o + 4` within the epilogue.
+    /// The activation of half `j` of the channels.
     #[inline(always)]
-    unsafe fn x(self, acc: *const i32, o: usize) -> S::F32 {
-        // SAFETY: the caller's.
-        unsafe {
-            S::add(S::mul(S::to_f32(S::load_i32(acc)), S::load(self.multiplier.add(o))), S::load(self.bias.add(o)))
-        }
-    }
-
-    /// The activation of four channels.
-    ///
-    /// # Safety
-    /// `o + 4` must be within the epilogue.
-    #[inline(always)]
-    unsafe fn activate(self, x: S::F32, o: usize) -> S::F32 {
-        let (l, gate) = (self.literals, self.gate);
-        // SAFETY: the caller's.
-        unsafe {
-            match self.activation {
-                Activation::Identity => x,
-                Activation::Relu => S::max(x, l.zero),
-                Activation::Relu6 => S::min(S::max(x, l.zero), S::load(gate.add(o))),
-                Activation::Hardswish => S::mul(x, l.clamp_to_1(S::add(S::mul(x, S::load(gate.add(o))), l.half))),
-                Activation::Hardsigmoid => {
-                    S::mul(l.clamp_to_1(S::add(S::mul(x, l.sixth), l.half)), S::load(gate.add(o)))
-                }
-            }
-        }
-    }
-
-    /// Adds eight bytes, less their zero points and scaled.
-    ///
-    /// # Safety
-    /// `r` must be valid for reads of eight bytes and `o + 8` within the epilogue.
-    #[inline(always)]
-    unsafe fn add_bytes(self, t: [S::F32; 2], r: *const u8, o: usize) -> [S::F32; 2] {
-        // SAFETY: the caller's.
-        unsafe {
-            let wide = S::widen(S::load_u8x8(r));
-            std::array::from_fn(|j| {
-                let value = S::to_f32(S::sub_i32(wide[j], S::load_i32(self.residual_zero.add(o + 4 * j))));
-                S::add(t[j], S::mul(value, S::load(self.residual_scale.add(o + 4 * j))))
-            })
-        }
-    }
-
-    /// Adds eight floats, scaled.
-    ///
-    /// # Safety
-    /// `r` must be valid for reads of eight floats and `o + 8` within the epilogue.
-    #[inline(always)]
-    unsafe fn add_floats(self, t: [S::F32; 2], r: *const f32, o: usize) -> [S::F32; 2] {
-        // SAFETY: the caller's.
-        unsafe {
-            std::array::from_fn(|j| {
-                S::add(t[j], S::mul(S::load(r.add(4 * j)), S::load(self.residual_scale.add(o + 4 * j))))
-            })
-        }
-    }
-
-    /// Writes eight channels as bytes.
-    ///
-    /// # Safety
-    /// `to` must be valid for writes of eight bytes and `o + 8` within the epilogue.
-    #[inline(always)]
-    unsafe fn store_bytes(self, t: [S::F32; 2], o: usize, to: *mut u8) {
-        let l = self.literals;
-        // SAFETY: the caller's.
-        unsafe {
-            let round = [S::load(self.round.add(o)), S::load(self.round.add(o + 4))];
-            S::store_u8x8(to, [l.quanta(t[0], round[0]), l.quanta(t[1], round[1])]);
+    fn activate(self, sums: S::I32, j: usize) -> S::F32 {
+        let (l, gate) = (self.literals, self.gate[j]);
+        let x = S::add(S::mul(S::to_f32(sums), self.multiplier[j]), self.bias[j]);
+        match self.activation {
+            Activation::Identity => x,
+            Activation::Relu => S::max(x, l.zero),
+            Activation::Relu6 => S::min(S::max(x, l.zero), gate),
+            Activation::Hardswish => S::mul(x, l.clamp_to_1(S::add(S::mul(x, gate), l.half))),
+            Activation::Hardsigmoid => S::mul(l.clamp_to_1(S::add(S::mul(x, l.sixth), l.half)), gate),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
-//! | [`depthwise_i8`] | u8 to u8 or f32 | 4 pixels of a row x 8 channels |
+//! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
 //! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
 //! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |

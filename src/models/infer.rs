@@ -63,7 +63,9 @@ fn row(row: &InvertedResidualConfig) -> Value {
 }
 
 fn refuse(what: impl std::fmt::Display) -> Error {
-    Error::WeightsMismatch(format!("the weights {what}; name the architecture and give its --config"))
+    Error::WeightsMismatch(format!(
+        "the weights {what}; name the architecture and give its config, in the file's metadata or with --config"
+    ))
 }
 
 /// The shapes by name.

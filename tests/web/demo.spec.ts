@@ -8,9 +8,9 @@ import { expect, root, test } from './support.ts';
 const demo = (...args: string[]) =>
   promisify(execFile)('node', [join(root, 'pkg-config/demo.mjs'), ...args], { cwd: root });
 
-test('takes a screenshot with boxes and mask', async ({ blank }, { outputPath }) => {
+test('takes a screenshot with boxes and mask', async ({ blank }) => {
   test.slow();
-  const shot = outputPath('folder', 'shot.png');
+  const shot = test.info().outputPath('folder', 'shot.png');
   const { stdout } = await demo('--shot', shot);
   expect(stdout).toContain(`Screenshot: ${shot}`);
   expect(stdout).toMatch(/1 object: person .*Mask: /);
@@ -24,10 +24,13 @@ test('takes a screenshot with boxes and mask', async ({ blank }, { outputPath })
   expect(seen.colours).toBeGreaterThan(5000);
 });
 
-test('says what is wrong with its arguments', async (_, { outputPath }) => {
-  const shot = outputPath('shot.png');
+test('says what is wrong with its arguments', async () => {
+  const shot = test.info().outputPath('shot.png');
   const failure = demo('--shot', shot, 'no-such-picture.jpg');
-  await expect(failure).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/no picture .*no-such-picture.jpg/) });
+  await expect(failure).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/no picture .*no-such-picture.jpg/),
+  });
   await expect(demo('--shot', 'shot.jpg')).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('PNG') });
   expect(existsSync(shot)).toBe(false);
 });

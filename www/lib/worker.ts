@@ -65,10 +65,14 @@ async function importModule(url: string): Promise<EngineModule> {
 }
 
 async function compile(module: EngineModule, url: string): Promise<{ memory: WebAssembly.Memory }> {
+  const response = await fetch(url).catch((cause: unknown) => {
+    throw notServed(url, cause);
+  });
+  if (!response.ok) throw notServed(url, `the server answers ${response.status}`);
   try {
-    return await module.default({ module_or_path: url });
+    return await module.default({ module_or_path: response });
   } catch (cause) {
-    // Network, 404 and a wrong type are TypeErrors.
+    // A wrong type is a TypeError.
     if (cause instanceof TypeError) throw notServed(url, cause);
     if (!(cause instanceof WebAssembly.CompileError)) throw cause;
     const message = `The module ${url} does not compile: it is broken, or this browser lacks a feature. (${cause.message})`;

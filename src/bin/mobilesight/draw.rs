@@ -71,12 +71,13 @@ fn outline(picture: &mut RgbaImage, r: &Rectangle, color: [u8; 3], line: i64) {
     fill(picture, (right - line, top), (right, bottom), color);
 }
 
-/// `text` on a ground of `color`, above the corner `at` of a box where there is room, else inside.
+/// `text` on a ground of `color`, above the corner `at` of a box where there is room, else inside; never past the right edge.
 fn caption(picture: &mut RgbaImage, at: (i64, i64), text: &str, color: [u8; 3], scale: i64) {
     let (cell, padding) = (CELL * scale, 2 * scale);
     let height = cell + 2 * padding;
-    let (x, y) = (at.0, if at.1 >= height { at.1 - height } else { at.1 });
     let width = cell * text.chars().count() as i64 + 2 * padding;
+    let room = i64::from(picture.width()) - width;
+    let (x, y) = (at.0.min(room).max(0), if at.1 >= height { at.1 - height } else { at.1 });
     fill(picture, (x, y), (x + width, y + height), color);
     let is_light = color.iter().map(|c| u32::from(*c)).sum::<u32>() > 3 * 128;
     let ink = if is_light { [0; 3] } else { [u8::MAX; 3] };
@@ -119,5 +120,8 @@ mod tests {
         assert!(count([255; 4]) > 20, "letters are drawn");
         assert_eq!(count([255; 4]) + count([10, 10, 10, 255]), (2 * 8 + 4) * 12, "on a ground of their size");
         assert_eq!(picture.get_pixel(2, 8).0, [10, 10, 10, 255], "above the box");
+        let mut narrow = RgbaImage::new(40, 40);
+        caption(&mut narrow, (39, 20), "Ié", [10, 10, 10], 1);
+        assert_eq!(narrow.get_pixel(20, 8).0, [10, 10, 10, 255], "moved to the left until it fits");
     }
 }

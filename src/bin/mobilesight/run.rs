@@ -120,6 +120,10 @@ pub fn run(args: &Args) -> Result<()> {
         "{} gives nothing to draw; leave --draw out",
         session.entry.arch
     );
+    ensure!(
+        args.mask.as_deref().is_none_or(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"))),
+        "a class map is a PNG, since JPEG would change classes; name it --mask x.png"
+    );
     let picture = picture::open(&args.picture)?;
     let options = Options { score_thresh: args.threshold, ..args.rpn.options() };
     session.run(picture::borrow(&picture)?, &options, None);

@@ -1,0 +1,220 @@
+/** The life of calls: their order, their end by an abort, by close() and by a crash, and what comes after. */
+import type { JSHandle, Page } from '@playwright/test';
+import type { LoadProgress, Segmenter } from 'mobilesight';
+import type { Failure } from './inside.ts';
+import { SEGMENTER, expect, test } from './support.ts';
+
+const createSegmenter = (page: Page, options: { maxQueue?: number } = {}): Promise<JSHandle<Segmenter>> =>
+  page.evaluateHandle((options) => mobilesight.createSegmenter(options), { weights: SEGMENTER, ...options });
+
+/** Runs it once more. */
+async function expectWorks(model: JSHandle<Segmenter>): Promise<void> {
+  const { mask } = await model.evaluate((model) => model.segment(inside.pattern(30, 20)));
+  expect(mask).toHaveLength(600);
+}
+
+/** The models' workers, without those of their threads. */
+const workersOf = (page: Page) => page.workers().filter((worker) => worker.url().endsWith('/lib/worker.js'));
+
+test.describe('an abort', () => {
+  for (const phase of ['download', 'compile', 'load', 'warmup'] satisfies LoadProgress['phase'][]) {
+    test(`ends a load in its phase ${phase}`, async ({ blank }) => {
+      const failure = await blank.evaluate(
+        ({ weights, phase }) => {
+          const controller = new AbortController();
+          const onProgress = (progress: LoadProgress) => {
+            if (progress.phase === phase) controller.abort();
+          };
+          return inside.failure(() => mobilesight.createSegmenter({ weights, onProgress, signal: controller.signal }));
+        },
+        { weights: SEGMENTER, phase },
+      );
+      expect(failure.name).toBe('AbortError');
+      await expect.poll(() => workersOf(blank).length).toBe(0);
+      await expectWorks(await createSegmenter(blank));
+    });
+  }
+
+  test('before a load starts none', async ({ blank }) => {
+    let requests = 0;
+    blank.on('request', () => requests++);
+    const failure = await blank.evaluate(
+      (weights) => inside.failure(() => mobilesight.createSegmenter({ weights, signal: AbortSignal.abort() })),
+      SEGMENTER,
+    );
+    expect(failure.name).toBe('AbortError');
+    expect(requests).toBe(0);
+  });
+
+  test('of one load leaves the other that shares its request', async ({ blank }) => {
+    const { failure, size } = await blank.evaluate(async (weights) => {
+      const controller = new AbortController();
+      const aborted = inside.failure(() =>
+        mobilesight.createSegmenter({ weights, signal: controller.signal, onProgress: () => controller.abort() }),
+      );
+      const model = await mobilesight.createSegmenter({ weights });
+      return { failure: await aborted, size: (await model.segment(inside.pattern(30, 20))).mask.length };
+    }, SEGMENTER);
+    expect(failure.name).toBe('AbortError');
+    expect(size).toBe(600);
+  });
+
+  test('drops a call that waits, and ends the wait for one that runs', async ({ blank }) => {
+    const model = await createSegmenter(blank);
+    const ends = await model.evaluate(async (model) => {
+      const ends: string[] = [];
+      const picture = inside.pattern(640, 480);
+      const controllers = Array.from({ length: 4 }, () => new AbortController());
+      const calls = controllers.map(({ signal }, i) =>
+        model.segment(picture, { signal }).then(
+          () => ends.push(`${i}`),
+          (error: Error) => ends.push(`${i} ${error.name}`),
+        ),
+      );
+      controllers[2]?.abort();
+      await calls[2];
+      controllers[0]?.abort();
+      await Promise.all(calls);
+      return ends;
+    });
+    expect(ends).toEqual(['2 AbortError', '0 AbortError', '1', '3']);
+    await expectWorks(model);
+  });
+
+  test('gives the reason of its signal', async ({ blank }) => {
+    const model = await createSegmenter(blank);
+    const failure = await model.evaluate((model) => {
+      const signal = AbortSignal.timeout(0);
+      return inside.failure(async () => {
+        await inside.pause(20);
+        await model.segment(inside.pattern(30, 20), { signal });
+      });
+    });
+    expect(failure.name).toBe('TimeoutError');
+    await expectWorks(model);
+  });
+});
+
+test('calls end in their order, whatever the size of their pictures', async ({ blank }) => {
+  const model = await createSegmenter(blank);
+  const order = await model.evaluate(async (model) => {
+    const order: number[] = [];
+    const widths = [400, 8, 200, 16, 100];
+    await Promise.all(
+      widths.map(async (width) => order.push((await model.segment(inside.pattern(width, width))).width)),
+    );
+    return order;
+  });
+  expect(order).toEqual([400, 8, 200, 16, 100]);
+});
+
+test('more calls than the queue holds are refused', async ({ blank }) => {
+  const model = await createSegmenter(blank, { maxQueue: 2 });
+  const failures = await model.evaluate((model) =>
+    Promise.all([1, 2, 3, 4].map(() => inside.failure(() => model.segment(inside.pattern(200, 200))))),
+  );
+  expect(failures.map(({ code }) => code)).toEqual(['none', 'none', 'none', 'E_QUEUE_FULL']);
+  expect(failures[3]?.message).toMatch(/2 requests wait already\. Await earlier ones first, or raise maxQueue/);
+  await expectWorks(model);
+});
+
+test('close() ends the worker and all calls; twice is no error', async ({ blank }) => {
+  const model = await createSegmenter(blank);
+  expect(workersOf(blank)).toHaveLength(1);
+  const failures = await model.evaluate(async (model) => {
+    const calls = [1, 2].map(() => inside.failure(() => model.segment(inside.pattern(200, 200))));
+    await model.close();
+    await model.close();
+    calls.push(inside.failure(() => model.segment(inside.pattern(200, 200))));
+    calls.push(inside.failure(() => model.profile(inside.pattern(200, 200))));
+    return Promise.all(calls);
+  });
+  for (const { code, message } of failures) {
+    expect(code).toBe('E_CLOSED');
+    expect(message).toContain('Create a new one');
+  }
+  expect(failures).toHaveLength(4);
+  await expect.poll(() => workersOf(blank).length).toBe(0);
+  await expectWorks(await createSegmenter(blank));
+});
+
+test.describe('a crash of the worker', () => {
+  /** What two calls get when the worker does `harm` before the first. */
+  async function crash(page: Page, model: JSHandle<Segmenter>, harm: () => void): Promise<Failure[]> {
+    const [worker] = workersOf(page);
+    await worker?.evaluate(harm);
+    return model.evaluate((model) =>
+      Promise.all([1, 2].map(() => inside.failure(() => model.segment(inside.pattern(640, 480))))),
+    );
+  }
+
+  async function expectReplaced(page: Page, model: JSHandle<Segmenter>): Promise<void> {
+    await expectWorks(model);
+    // The old one is reported gone a little later.
+    await expect.poll(() => workersOf(page).length).toBe(1);
+    expect((await model.evaluate((model) => model.info())).task).toBe('segmentation');
+  }
+
+  const harms: [name: string, code: string, harm: () => void][] = [
+    [
+      'by an error outside of any call',
+      'E_WORKER_CRASHED',
+      () => {
+        self.onmessage = () => {
+          throw new Error('harm');
+        };
+      },
+    ],
+    [
+      'by a trap of its module',
+      'E_WORKER_CRASHED',
+      () => {
+        performance.now = () => {
+          throw new WebAssembly.RuntimeError('unreachable');
+        };
+      },
+    ],
+    [
+      'by want of memory',
+      'E_OOM',
+      () => {
+        performance.now = () => {
+          throw new RangeError('Array buffer allocation failed');
+        };
+      },
+    ],
+  ];
+
+  for (const [name, code, harm] of harms) {
+    test(`${name} ends its calls; the next one gets a new worker`, async ({ blank }) => {
+      const model = await createSegmenter(blank);
+      const failures = await crash(blank, model, harm);
+      expect(failures.map((failure) => failure.code)).toEqual([code, code]);
+      for (const { message } of failures) expect(message).toMatch(/call again/i);
+      await expectReplaced(blank, model);
+    });
+  }
+
+  test('between calls goes unnoticed', async ({ blank }) => {
+    const model = await createSegmenter(blank);
+    const [worker] = workersOf(blank);
+    await worker?.evaluate(() => {
+      setTimeout(() => {
+        throw new Error('harm');
+      });
+    });
+    await expect.poll(() => workersOf(blank).length).toBe(0);
+    await expectReplaced(blank, model);
+  });
+
+  test('whose replacement cannot load fails that call only', async ({ blank }) => {
+    const model = await createSegmenter(blank);
+    await blank.route('**/lib/worker.js', (route) => route.fulfill({ status: 404 }));
+    const harm = harms[1]?.[2] ?? (() => {});
+    await crash(blank, model, harm);
+    const failure = await model.evaluate((model) => inside.failure(() => model.segment(inside.pattern(30, 20))));
+    expect(failure.code).toBe('E_FETCH');
+    await blank.unroute('**/lib/worker.js');
+    await expectReplaced(blank, model);
+  });
+});
