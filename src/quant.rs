@@ -15,6 +15,22 @@
 //!
 //! Weights are symmetric per output channel; activations per channel, since the epilogue has a vector there anyway and the
 //! next layer's weights take the scales in: free at run time, and as accurate as one scale a tensor is not.
+//!
+//! A file has, for an int8 layer x, named as in the state_dict: `x.weight` I8 in TorchVision's shape, BatchNorm and the input's
+//! scales folded in, `x.weight_scale` F32 [n] (m) and `x.bias` F32 [n]. A layer left in f32 has `x.weight` F32 or F16 and `x.bias`,
+//! BatchNorm folded. An activation P has `P.scale` F32 and `P.zero_point` U8, [c] or [1]; P is `x.output` for what layer x makes (a
+//! block's output is its last layer's, the sum included), `input` for the normalised picture, and by the module's name where no
+//! layer makes it: a squeeze-excite's product, `roi_heads.box_roi_pool.output`, `avgpool.output`. Squeeze-excite's fc1 and fc2
+//! may be I8 with `weight_scale` and are computed in f32 all the same.
+//!
+//! One rule says what is bytes: an int8 layer writes bytes where its output has parameters and floats where not, a layer in
+//! f32 writes floats, and a layer that gets the other form than it computes with converts it (src/nn/map.rs).
+//!
+//! What is equal in all modules, on every CPU, with any number of threads: every byte and sum of an int8 model, since its f32
+//! layers never fuse a multiplication with an addition ([`crate::simd::Exact`]), nor do the resize of the picture, the gates
+//! and RoIAlign. The exponentials (sigmoid, softmax, box decoding) are the same code in all modules; natively they are the
+//! platform's, so that there the proposals, and what is pooled from them, may differ in a last bit. LR-ASPP's gate comes after all
+//! bytes: the classifier that it multiplies is always in f32.
 
 use crate::kernels::Activation;
 use crate::{Error, Result};

@@ -6,8 +6,9 @@ use crate::nn::boxes::{Candidate, iou};
 /// IoU from which two boxes are the same.
 const SAME: f32 = 0.7;
 
-/// Of detections: 1 - 2 * sum of the common score of matched boxes / sum of all scores (Dice). Of class maps: the share of
-/// pixels that differ. Of class probabilities: their total variation.
+/// Of detections: 1 - 2 * sum of the lesser squared score of matched boxes / sum of all squared scores: Dice's coefficient, in
+/// which boxes that hardly anybody would be shown count little. Of class maps: the share of pixels that differ. Of class
+/// probabilities: their total variation.
 pub fn distance(a: &Output, b: &Output) -> f64 {
     if !a.mask.is_empty() {
         return a.mask.iter().zip(&b.mask).filter(|(a, b)| a != b).count() as f64 / a.mask.len() as f64;
@@ -16,11 +17,11 @@ pub fn distance(a: &Output, b: &Output) -> f64 {
         let other = |class: usize| b.classes.iter().find(|(other, _)| *other == class).map_or(0.0, |(_, p)| *p);
         return 1.0 - a.classes.iter().map(|(class, p)| f64::from(p.min(other(*class)))).sum::<f64>();
     }
-    let total: f32 = a.detections.iter().chain(&b.detections).map(|d| d.score).sum();
+    let total: f32 = a.detections.iter().chain(&b.detections).map(|d| d.score.powi(2)).sum();
     if total == 0.0 { 0.0 } else { 1.0 - f64::from(2.0 * common(&a.detections, &b.detections) / total) }
 }
 
-/// The sum of what matched boxes' scores have in common, the best of `a` taking its partner first.
+/// The sum of the lesser squared scores of matched boxes, the best of `a` taking its partner first.
 fn common(a: &[Candidate], b: &[Candidate]) -> f32 {
     let mut taken = vec![false; b.len()];
     let mut sum = 0.0;
@@ -29,7 +30,7 @@ fn common(a: &[Candidate], b: &[Candidate]) -> f32 {
         let best = (0..b.len()).filter(fits).max_by(|i, j| iou(b[*i].b, d.b).total_cmp(&iou(b[*j].b, d.b)));
         if let Some(i) = best {
             taken[i] = true;
-            sum += d.score.min(b[i].score);
+            sum += d.score.min(b[i].score).powi(2);
         }
     }
     sum
@@ -54,7 +55,8 @@ mod tests {
     fn detections_are_compared_by_place_label_and_score() {
         let a = found(&[(0.0, 0.8, 1), (50.0, 0.4, 2)]);
         assert!(distance(&a, &a).abs() < 1e-6);
-        assert!((distance(&a, &found(&[(0.5, 0.8, 1)])) - 0.2).abs() < 1e-6);
+        // 1 - 2 * 0.64 / (0.64 + 0.16 + 0.64).
+        assert!((distance(&a, &found(&[(0.5, 0.8, 1)])) - 1.0 / 9.0).abs() < 1e-6);
         assert!((distance(&a, &found(&[(0.0, 0.8, 3), (90.0, 0.4, 2)])) - 1.0).abs() < 1e-6);
         assert_eq!(distance(&found(&[]), &found(&[])), 0.0);
         // A box matches once.

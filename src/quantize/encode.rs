@@ -50,7 +50,7 @@ pub fn encode(
     for tensor in source.tensors().iter().filter(|tensor| is_used(&tensor.name)) {
         let of_layer =
             |path: &&String| tensor.name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        if !folded.iter().any(|path| of_layer(path)) {
+        if !folded.iter().any(of_layer) {
             let values = source.f32(&tensor.name, &tensor.shape)?;
             match gate(calibration, &tensor.name) {
                 Some(layer) => rounded(&mut tensors, layer, &tensor.shape, &values),

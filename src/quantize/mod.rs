@@ -51,7 +51,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let scheme = Scheme { alpha: 0.5, widen: 1.3 };
-        Options { scheme, f32_layers: Vec::new(), max_drop: 0.05, search_pictures: 12 }
+        Options { scheme, f32_layers: Vec::new(), max_drop: 0.04, search_pictures: 24 }
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Metadata {
     pub license: Option<String>,
 }
 
+/// Called with the index of a block's first row, the dtype and the bytes.
+type EachRows<'a> = dyn FnMut(usize, Dtype, &[u8]) -> Result<()> + 'a;
+
 /// A file with its header read; tensors are read from the source one at a time.
 pub struct SafeTensorsFile<'a> {
     source: &'a dyn Source,
@@ -102,15 +105,12 @@ fn decode(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
     }
 }
 
+/// Called with the first row, the dtype and the bytes of some rows.
+type EachBlock<'a> = dyn FnMut(usize, Dtype, &[u8]) -> Result<()> + 'a;
+
 impl SafeTensorsFile<'_> {
-    /// Calls `each` with the first row and the bytes of some rows at a time of tensor `name`, which must be as said.
-    fn blocks(
-        &self,
-        name: &str,
-        shape: &[usize],
-        dtypes: &[Dtype],
-        each: &mut dyn FnMut(usize, Dtype, &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    /// Calls `each` for some rows at a time of tensor `name`, which must be as said.
+    fn blocks(&self, name: &str, shape: &[usize], dtypes: &[Dtype], each: &mut EachBlock) -> Result<()> {
         let info = self.header.info(name).ok_or_else(|| mismatch(name, "is missing"))?;
         if info.shape != shape {
             return Err(mismatch(name, format_args!("has shape {:?}, not {shape:?}", info.shape)));
