@@ -31,9 +31,6 @@ pub struct Metadata {
     pub license: Option<String>,
 }
 
-/// Called with the index of a block's first row, the dtype and the bytes.
-type EachRows<'a> = dyn FnMut(usize, Dtype, &[u8]) -> Result<()> + 'a;
-
 /// A file with its header read; tensors are read from the source one at a time.
 pub struct SafeTensorsFile<'a> {
     source: &'a dyn Source,
