@@ -5,9 +5,11 @@ use crate::image::Image;
 use crate::models::registry::{Entry, Task, describe, entry};
 use crate::models::{Model, Options, Output, Raw};
 use crate::nn::Context;
+use crate::simd::{Best, DotKind, Simd};
 use crate::tensor::{Tensor, Workspace};
-use crate::weights::{Metadata, SafeTensorsFile, Source};
+use crate::weights::{Metadata, SafeTensorsFile, Source, StateDict};
 use crate::{Error, Result};
+use ::safetensors::Dtype;
 use js_sys::{Float32Array, Object, Reflect, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
@@ -67,6 +69,8 @@ struct Info<'a> {
     arch: &'a str,
     labels: &'a [String],
     dtype: &'static str,
+    #[serde(rename = "int8Gemm", skip_serializing_if = "Option::is_none")]
+    int8_gemm: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +128,7 @@ struct Layer {
 #[wasm_bindgen]
 pub struct Engine {
     metadata: Metadata,
+    int8: bool,
     entry: &'static Entry,
     model: Box<dyn Model>,
     workspace: Workspace,
@@ -147,13 +152,14 @@ impl Engine {
         load(file, arch, labels).map_err(throw)
     }
 
-    /// { task, arch, labels, dtype, source?, license? }.
+    /// { task, arch, labels, dtype, int8Gemm?, source?, license? }.
     pub fn info(&self) -> JsValue {
         to_js(&Info {
             task: self.entry.task,
             arch: self.entry.arch,
             labels: &self.metadata.labels,
-            dtype: "f32",
+            dtype: if self.int8 { "int8" } else { "f32" },
+            int8_gemm: self.int8.then(int8_gemm),
             source: self.metadata.source.as_deref(),
             license: self.metadata.license.as_deref(),
         })
@@ -210,13 +216,30 @@ impl Engine {
     }
 }
 
+/// Which of the module's int8 GEMMs runs on this machine.
+fn int8_gemm() -> &'static str {
+    match DotKind::probe::<Best, <Best as Simd>::Dot>() {
+        DotKind::I16 => "dot-i16",
+        DotKind::I8Unsigned | DotKind::I8Signed => "dot-i8",
+    }
+}
+
 fn load(file: &Uint8Array, arch: Option<String>, labels: Option<Vec<String>>) -> Result<Engine> {
     let source = JsFile(file);
     let file = SafeTensorsFile::new(&source)?;
     let metadata = describe(&file, arch.as_deref(), labels)?;
     let entry = entry(&metadata.arch)?;
     let model = (entry.load)(&file, &metadata)?;
-    Ok(Engine { metadata, entry, model, workspace: Workspace::default(), rgba: Vec::new(), output: Output::default() })
+    let int8 = file.tensors().iter().any(|tensor| tensor.dtype == Dtype::I8);
+    Ok(Engine {
+        metadata,
+        int8,
+        entry,
+        model,
+        workspace: Workspace::default(),
+        rgba: Vec::new(),
+        output: Output::default(),
+    })
 }
 
 impl Engine {
