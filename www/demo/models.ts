@@ -28,6 +28,13 @@ export const MODELS: readonly ModelRow[] = [
     bytes: 4_017_956,
     dtype: 'f16',
   },
+  {
+    task: 'segmentation',
+    title: 'LR-ASPP, 11 street classes',
+    file: './models/street-lraspp-mobilenetv3.int8.safetensors',
+    bytes: 2_249_451,
+    dtype: 'int8',
+  },
 ];
 
 /** What a task shows, and whether it is shown at first; also the order in which tasks run. */
