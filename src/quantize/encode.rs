@@ -52,7 +52,7 @@ pub fn encode(
             |path: &&String| tensor.name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'));
         if !folded.iter().any(of_layer) {
             let values = source.f32(&tensor.name, &tensor.shape)?;
-            match gate(calibration, &tensor.name) {
+            match gate(calibration, int8, &tensor.name) {
                 Some(layer) => rounded(&mut tensors, layer, &tensor.shape, &values),
                 None => put_floats(&mut tensors, tensor.name.clone(), &tensor.shape, &values),
             }
@@ -66,11 +66,13 @@ fn is_used(name: &str) -> bool {
     !name.ends_with(".num_batches_tracked") && !name.starts_with("aux_classifier.")
 }
 
-/// The path of the layer whose weight is `name`, if that is of squeeze-excite, computed in f32 and stored as int8.
-fn gate<'a>(calibration: &Calibration, name: &'a str) -> Option<&'a str> {
+/// The path of the layer whose weight is `name`, if that is of the squeeze-excite of an int8 block: computed in f32, and stored
+/// as int8.
+fn gate<'a>(calibration: &Calibration, int8: &Int8Layers, name: &'a str) -> Option<&'a str> {
     let layer = name.strip_suffix(".weight")?;
     let (gate, leaf) = layer.rsplit_once('.')?;
-    (matches!(leaf, "fc1" | "fc2") && calibration.gated.contains_key(&format!("{gate}.output"))).then_some(layer)
+    let gated = calibration.gated.get(&format!("{gate}.output"))?.strip_suffix(".output")?;
+    (matches!(leaf, "fc1" | "fc2") && int8.contains(gated)).then_some(layer)
 }
 
 /// A matrix as int8 with a scale a row.

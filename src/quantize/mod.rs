@@ -55,6 +55,18 @@ impl Default for Options {
     }
 }
 
+/// What is told while it works, which takes minutes.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// So many pictures are calibrated on.
+    Calibrated(usize),
+    /// A measurement, in words.
+    Measured(&'a str),
+}
+
+/// Who hears of [`Event`]s.
+pub type Listener<'a> = dyn FnMut(Event) + 'a;
+
 /// Everything that a trial needs.
 struct Job<'a> {
     weights: &'a dyn StateDict,
@@ -77,7 +89,7 @@ impl Job<'_> {
     }
 }
 
-/// Writes the int8 file of the f32 model `weights`, calibrated on `pictures`; `progress` gets lines to show.
+/// Writes the int8 file of the f32 model `weights`, calibrated on `pictures`; `progress` hears how it goes.
 ///
 /// # Errors
 /// [`Error::WeightsMismatch`] when the model cannot be loaded, is quantised already, or no layer of it can be int8;
@@ -87,7 +99,7 @@ pub fn quantize(
     metadata: &Metadata,
     pictures: &[Image],
     options: &Options,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut Listener,
 ) -> Result<Vec<u8>> {
     if pictures.is_empty() {
         return Err(Error::Image(
@@ -99,9 +111,7 @@ pub fn quantize(
         return Err(Error::WeightsMismatch(message.to_string()));
     }
     let model = (entry(&metadata.arch)?.load)(weights, metadata)?;
-    let calibration = Calibration::run(&*model, pictures, &mut |done| {
-        progress(&format!("calibrate: {done} of {} pictures", pictures.len()));
-    });
+    let calibration = Calibration::run(&*model, pictures, &mut |done| progress(Event::Calibrated(done)));
     let job = Job { weights, metadata, calibration, scheme: options.scheme };
     let candidates = candidates(&job.calibration, &options.f32_layers)?;
     let measured = &pictures[..options.search_pictures.clamp(1, pictures.len())];

@@ -1,8 +1,8 @@
 //! Which layers to leave in f32, by measuring: each unit alone, then all together with the costliest left out one by one.
 
-use super::Job;
 use super::distance::distance;
 use super::plan::Int8Layers;
+use super::{Event, Job, Listener};
 use crate::Result;
 use crate::image::Image;
 use crate::models::{Model, Options, Output};
@@ -30,7 +30,7 @@ pub struct Search<'a> {
     /// The f32 model's results, and its layers' outputs on the first picture.
     results: Vec<Output>,
     outputs: Outputs,
-    progress: &'a mut dyn FnMut(&str),
+    progress: &'a mut Listener<'a>,
 }
 
 /// The results of `model` on `pictures`, and its layers' outputs on the first.
@@ -67,7 +67,7 @@ impl<'a> Search<'a> {
         job: &'a Job<'a>,
         model: &dyn Model,
         pictures: &'a [Image<'a>],
-        progress: &'a mut dyn FnMut(&str),
+        progress: &'a mut Listener<'a>,
     ) -> Search<'a> {
         let (results, outputs) = run(model, pictures);
         Search { job, pictures, results, outputs, progress }
@@ -87,14 +87,14 @@ impl<'a> Search<'a> {
         units.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.name.cmp(&b.name)));
         let mut drop = self.measure(&int8)?;
         let mut left = Vec::new();
-        (self.progress)(&format!("all int8: distance {drop:.4} from f32"));
+        self.tell(format_args!("all int8: distance {drop:.4} from f32"));
         for unit in &units {
             if drop <= max_drop || left.len() + 1 == units.len() {
                 break;
             }
             int8.retain(|layer| !unit.layers.contains(layer));
             drop = self.measure(&int8)?;
-            (self.progress)(&format!("{} in f32: distance {drop:.4}", unit.name));
+            self.tell(format_args!("{} in f32: distance {drop:.4}", unit.name));
             left.push(
                 json!({ "layer": unit.name, "distance_alone": rounded(unit.alone), "distance_after": rounded(drop) }),
             );
@@ -109,6 +109,10 @@ impl<'a> Search<'a> {
             "f32_layers": { "chosen": fixed, "measured": left },
         });
         Ok((int8, report))
+    }
+
+    fn tell(&mut self, measured: std::fmt::Arguments) {
+        (self.progress)(Event::Measured(&measured.to_string()));
     }
 
     fn units(&self, int8: &Int8Layers) -> Vec<Unit> {
@@ -133,11 +137,11 @@ impl<'a> Search<'a> {
         let model = self.job.model(&unit.layers.iter().cloned().collect())?;
         let (results, outputs) = run(&*model, self.pictures);
         unit.alone = self.distance(&results);
-        (self.progress)(&format!("{label}: {} int8 alone: distance {:.4}", unit.name, unit.alone));
+        self.tell(format_args!("{label}: {} int8 alone: distance {:.4}", unit.name, unit.alone));
         for layer in &unit.layers {
             let ratio = outputs.get(layer).and_then(|o| signal_to_noise(&self.outputs[layer], o));
             let shown = ratio.map_or("-".to_string(), |db| format!("{db:.1} dB"));
-            (self.progress)(&format!("    {layer}: signal-to-noise {shown}"));
+            self.tell(format_args!("    {layer}: signal-to-noise {shown}"));
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use crate::options::fraction;
 use crate::picture;
+use crate::progress::Progress;
 use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result};
 use mobilesight::image::Image;
-use mobilesight::quantize::{Options, Scheme, quantize};
+use mobilesight::quantize::{Event, Options, Scheme, quantize};
 use std::fs::write;
 use std::path::PathBuf;
 
@@ -48,6 +49,9 @@ pub struct Args {
     /// What the ranges seen are multiplied by
     #[arg(long, value_name = "X")]
     widen: Option<f32>,
+    /// Print progress where stderr is no terminal, too
+    #[arg(long)]
+    progress: bool,
 }
 
 /// Runs the command.
@@ -55,10 +59,15 @@ pub fn run(args: &Args) -> Result<()> {
     let bytes = read_weights(&args.from)?;
     let pictures: Vec<_> = picture::list(&args.pictures)?.iter().map(|p| picture::open(p)).collect::<Result<_>>()?;
     let images: Vec<Image> = pictures.iter().map(picture::borrow).collect::<Result<_>>()?;
-    let quantised = || {
+    let calibrated = Progress::new("calibrate", images.len(), args.progress);
+    let mut listen = |event: Event| match event {
+        Event::Calibrated(_) => calibrated.step(),
+        Event::Measured(words) => println!("{words}"),
+    };
+    let mut quantised = || {
         let file = WeightsFile::new(&args.from, &bytes)?;
         let metadata = file.describe(args.arch.as_deref(), None)?;
-        quantize(file.state_dict(), &metadata, &images, &options(args), &mut |line| eprintln!("{line}"))
+        quantize(file.state_dict(), &metadata, &images, &options(args), &mut listen)
     };
     let written: mobilesight::Result<Vec<u8>> = quantised();
     let written = written.with_context(|| args.from.display().to_string())?;
