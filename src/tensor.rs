@@ -98,6 +98,11 @@ element!(usize, indices);
 element!(Box2d, boxes);
 element!(Candidate, candidates);
 
+/// `len` rounded up to an eighth of a power of two, 16 at least.
+fn size_class(len: usize) -> usize {
+    len.next_multiple_of((len.next_power_of_two() / 8).max(16))
+}
+
 /// Lends buffers and takes them back, so that a run after the first allocates nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
@@ -129,14 +134,14 @@ impl Workspace {
         Tensor { data, h, w, c, halo }
     }
 
-    /// A buffer of `len` elements with arbitrary contents: the smallest free one that fits, else a new one.
+    /// A buffer of `len` elements with arbitrary contents: a free one of its size class, else a new one.
+    ///
+    /// The smallest that fits would do with less memory, but a run's first request might then take what a later one needs.
     pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
-        let free = T::free(self);
-        let fits = (0..free.len()).filter(|&i| free[i].capacity() >= len);
-        let best = fits.min_by_key(|&i| free[i].capacity());
-        let mut buffer = match best {
+        let (free, class) = (T::free(self), size_class(len));
+        let mut buffer = match free.iter().rposition(|buffer| buffer.capacity() == class) {
             Some(i) => free.swap_remove(i),
-            None => Vec::with_capacity(len),
+            None => Vec::with_capacity(class),
         };
         buffer.resize(len, T::default());
         buffer

@@ -35,9 +35,18 @@ macro_rules! everywhere {
 /// A workspace of used memory, so that a byte that a kernel forgets is seen.
 fn dirty() -> Workspace {
     let mut ws = Workspace::default();
-    for _ in 0..4 {
-        ws.give(vec![f32::NAN; 1 << 16]);
-        ws.give(vec![0xA5u8; 1 << 16]);
+    let (mut floats, mut bytes): (Vec<Vec<f32>>, Vec<Vec<u8>>) = Default::default();
+    // Two of every size class.
+    while floats.last().is_none_or(|b| b.capacity() < 1 << 14) {
+        let len = floats.last().map_or(1, |b| b.capacity() + 1);
+        floats.extend([ws.take(len), ws.take(len)]);
+        bytes.extend([ws.take(len), ws.take(len)]);
+    }
+    for (mut floats, mut bytes) in floats.into_iter().zip(bytes) {
+        floats.fill(f32::NAN);
+        bytes.fill(0xA5);
+        ws.give(floats);
+        ws.give(bytes);
     }
     ws
 }
