@@ -35,8 +35,8 @@ cargo('Native tests', ['test', '--locked', '--release', '--features', 'cli']);
 cargo('Native tests with threads', ['test', '--locked', '--release', '--features', 'threads']);
 const runner = ensureTestRunner();
 for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, runner, driver, variant);
-node('Tests of the wrapper', 'vitest/vitest.mjs', ['run']);
 await buildPage();
+node('Tests of the wrapper and the modules', 'vitest/vitest.mjs', ['run']);
 step('Tests of the page', 'node', [join(root, 'node_modules/@playwright/test/cli.js'), 'test'], {
   env: { CHROMIUM: browser },
 });
