@@ -251,6 +251,7 @@ test('the keyboard alone suffices', async ({ page }) => {
     'webcam',
     'show-detection',
     'show-segmentation',
+    'model-segmentation',
     'threshold',
     'opacity',
   ]);
