@@ -65,7 +65,8 @@ fn layers_named_stay_in_f32_and_unknown_ones_are_refused() {
         assert_eq!(tensor.dtype, expected, "{}", tensor.name);
     }
     let chosen = &source.metadata().unwrap().unwrap().config["quantization"]["f32_layers"]["chosen"];
-    assert_eq!(chosen[0], "features.2.block.0.0");
+    assert_eq!(chosen[0]["layer"], "features.2");
+    assert!(chosen[0]["distance_alone"].is_number(), "{chosen}");
     run_file(&file);
     let error = quantize(&weights, &metadata, &images, &options("features.99"), &mut |_| ()).unwrap_err();
     assert!(error.to_string().contains("features.99"), "{error}");

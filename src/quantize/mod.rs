@@ -113,10 +113,10 @@ pub fn quantize(
     let model = (entry(&metadata.arch)?.load)(weights, metadata)?;
     let calibration = Calibration::run(&*model, pictures, &mut |done| progress(Event::Calibrated(done)));
     let job = Job { weights, metadata, calibration, scheme: options.scheme };
-    let candidates = candidates(&job.calibration, &options.f32_layers)?;
+    let (int8, chosen) = candidates(&job.calibration, &options.f32_layers)?;
     let measured = &pictures[..options.search_pictures.clamp(1, pictures.len())];
     let mut search = Search::new(&job, &*model, measured, progress);
-    let (int8, report) = search.run(candidates, options.max_drop)?;
+    let (int8, report) = search.run(int8, &chosen, options.max_drop)?;
     let mut metadata = metadata.clone();
     if !metadata.config.is_object() {
         metadata.config = json!({});
@@ -125,8 +125,8 @@ pub fn quantize(
     job.file(&metadata, &int8)
 }
 
-/// The layers that can be int8 and are not to stay in f32.
-fn candidates(calibration: &Calibration, f32_layers: &[String]) -> Result<Int8Layers> {
+/// The layers that can be int8: those that shall be, and those chosen to stay in f32.
+fn candidates(calibration: &Calibration, f32_layers: &[String]) -> Result<(Int8Layers, Int8Layers)> {
     let is_under = |name: &str, prefix: &str| {
         name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
@@ -138,10 +138,11 @@ fn candidates(calibration: &Calibration, f32_layers: &[String]) -> Result<Int8La
     }
     let fits = |layer: &&Layer| layer.k() <= MAX_K && (!layer.is_depthwise || layer.channels.is_multiple_of(8));
     let can = layers().filter(|layer| !layer.inputs.is_empty()).filter(fits);
-    let wanted = can.filter(|layer| !f32_layers.iter().any(|prefix| is_under(&layer.name, prefix)));
-    let int8: Int8Layers = wanted.map(|layer| layer.name.clone()).collect();
+    let names = can.map(|layer| layer.name.clone());
+    let (chosen, int8): (Int8Layers, Int8Layers) =
+        names.partition(|name| f32_layers.iter().any(|prefix| is_under(name, prefix)));
     match int8.is_empty() {
         true => Err(Error::WeightsMismatch("no layer is left to quantise; leave fewer in f32".to_string())),
-        false => Ok(int8),
+        false => Ok((int8, chosen)),
     }
 }

@@ -73,15 +73,16 @@ impl<'a> Search<'a> {
         Search { job, pictures, results, outputs, progress }
     }
 
-    /// The layers of `candidates` that can be int8 for no more than `max_drop`, and what was measured.
-    pub fn run(&mut self, mut int8: Int8Layers, max_drop: f64) -> Result<(Int8Layers, Value)> {
-        let fixed: Vec<&String> = self.job.calibration.layers.iter().map(|(layer, _)| &layer.name).collect();
-        let fixed: Vec<&String> = fixed.into_iter().filter(|name| !int8.contains(*name)).collect();
-        let mut units = self.units(&int8);
-        for i in 0..units.len() {
-            let label = format!("{} of {} units", i + 1, units.len());
-            self.measure_alone(&mut units[i], &label)?;
+    /// The layers of `int8` that can be so for no more than `max_drop`, and what was measured; those `chosen` to stay in f32 are
+    /// measured too, to say what for.
+    pub fn run(&mut self, mut int8: Int8Layers, chosen: &Int8Layers, max_drop: f64) -> Result<(Int8Layers, Value)> {
+        let (mut units, mut others) = (self.units(&int8), self.units(chosen));
+        let count = units.len() + others.len();
+        for (i, unit) in units.iter_mut().chain(&mut others).enumerate() {
+            self.measure_alone(unit, &format!("{} of {count} units", i + 1))?;
         }
+        let chosen = others.iter().map(|unit| json!({ "layer": unit.name, "distance_alone": rounded(unit.alone) }));
+        let chosen: Vec<Value> = chosen.collect();
         // The costliest for its work first; names decide where nothing else does.
         let cost = |unit: &Unit| unit.alone / unit.macs.max(1) as f64;
         units.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.name.cmp(&b.name)));
@@ -106,7 +107,7 @@ impl<'a> Search<'a> {
             "widen": rounded(scheme.widen.into()),
             "pictures": self.pictures.len(),
             "distance": rounded(drop),
-            "f32_layers": { "chosen": fixed, "measured": left },
+            "f32_layers": { "chosen": chosen, "measured": left },
         });
         Ok((int8, report))
     }
