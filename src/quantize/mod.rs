@@ -4,8 +4,11 @@
 //! calibrate: run the f32 model, keep each activation's range and mean
 //! for each unit (a block, or a layer outside of one): quantise it alone; its layers' signal-to-noise ratios, and how far
 //!     the results go from f32's
-//! quantise all; while the results are further than max_drop: leave the unit that costs most for its work in f32
+//! quantise all; if the results are further than max_drop: leave the units that cost most for their work in f32
 //! ```
+//! The search's budget is in runs, not in seconds, or it would not be the same twice: search_pictures a unit, and for a few
+//! choices of units.
+//!
 //! The scheme is [`crate::quant`]'s, chosen by [`plan`]; nothing depends on time or threads, so that the same pictures give
 //! the same bytes.
 
@@ -50,8 +53,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let scheme = Scheme { alpha: 0.5, widen: 1.3 };
-        Options { scheme, f32_layers: Vec::new(), max_drop: 0.04, search_pictures: 24 }
+        let scheme = Scheme { alpha: 0.75, widen: 1.3 };
+        Options { scheme, f32_layers: Vec::new(), max_drop: 0.04, search_pictures: 48 }
     }
 }
 
