@@ -7,6 +7,7 @@ use mobilesight::kernels::argmax_f32::argmax_f32;
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
+use mobilesight::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
 use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear};
 use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
 use mobilesight::kernels::{Activation, Pixels};
@@ -261,6 +262,68 @@ fn depthwise_over_blocks_of_channels() {
         let padding = (kernel - 1) / 2 * dilation;
         let s = Shape { h: 3, w: 21, c, n: 0, kernel, stride, padding, dilation };
         run_depthwise::<Best>(s, Activation::Hardswish, 0);
+    }
+}
+
+fn run_expand_depthwise<S: Simd>(s: Shape, k: usize, act: Activation) {
+    let mut ws = dirty();
+    let (h, w) = s.out();
+    let (x, weight) = (noise(8, s.h * s.w * k), noise(9, s.kernel * s.kernel * s.c));
+    let (bias, wide_weight, wide_bias) = (noise(10, s.c), noise(11, s.c * k), noise(12, s.c));
+    let mut panels = PackedB::new(&wide_bias, k);
+    (0..s.c).for_each(|n| panels.set_column(n, wide_weight[n * k..][..k].iter().copied()));
+    let input = tensor(&mut ws, s.h, s.w, k, 0, &x);
+    let mut out = ws.tensor(h, w, s.c, 0);
+    let mut row_sums = vec![f32::NAN; h * s.c];
+    let bands = Bands::new((s.h, s.w), s.kernel, s.stride, s.dilation);
+    let mut scratch = vec![f32::NAN; bands.scratch()];
+    let pixels = |pitch, pixel| Pixels { start: 0, row: pitch, pixel };
+    let (to, size) = (pixels(out.row_pitch(), s.c), (s.h, s.w));
+    let expand = Expand { size, a: (input.data(), pixels(input.row_pitch(), k)), b: panels.data(), k, activation: act };
+    let both = ExpandDepthwise {
+        expand,
+        kernel: s.kernel,
+        stride: s.stride,
+        dilation: s.dilation,
+        weight: &weight,
+        bias: &bias,
+        activation: act,
+        c: (out.data_mut(), to),
+        row_sums: Some(&mut row_sums),
+    };
+    expand_depthwise_f32::<S>(both, bands, &mut scratch);
+    let pointwise = Shape { c: k, n: s.c, kernel: 1, stride: 1, padding: 0, dilation: 1, ..s };
+    let wide = oracle::conv(pointwise, &x, &wide_weight, &wide_bias, act);
+    let want = oracle::depthwise(s, &wide, &weight, &bias, act);
+    assert_close(&out.to_vec(), &want, &(S::NAME, s, k, act));
+    for y in 0..h {
+        let sums: Vec<f32> =
+            (0..s.c).map(|c| want[y * w * s.c..][..w * s.c].iter().skip(c).step_by(s.c).sum()).collect();
+        assert_close(&row_sums[y * s.c..][..s.c], &sums, &("row sums", s));
+    }
+}
+
+#[test]
+fn expand_depthwise_at_every_remainder_of_the_tile() {
+    for kernel in [3, 5] {
+        for (stride, dilation) in [(1, 1), (2, 1), (1, 2)] {
+            for w in 1..=19 {
+                let padding = (kernel - 1) / 2 * dilation;
+                let s = Shape { h: 1 + w % 5, w, c: 8 * (1 + w % 5), n: 0, kernel, stride, padding, dilation };
+                run_expand_depthwise::<Best>(s, 1 + w % 4, ACTIVATIONS[w % 5]);
+            }
+        }
+    }
+}
+
+/// Tall pictures, whose bands see rows of each other, and one as wide as a band of a single row.
+#[test]
+fn expand_depthwise_over_bands() {
+    let shapes = [(230, 33, 3, 1, 1), (231, 50, 5, 2, 1), (120, 61, 5, 1, 2), (200, 30, 3, 2, 1), (3, 2700, 3, 1, 1)];
+    for (h, w, kernel, stride, dilation) in shapes {
+        let padding = (kernel - 1) / 2 * dilation;
+        let s = Shape { h, w, c: 24, n: 0, kernel, stride, padding, dilation };
+        run_expand_depthwise::<Best>(s, 3, Activation::Hardswish);
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
 //! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
+//! | [`expand_depthwise_f32`] | f32 | [`conv_f32`]'s, then [`depthwise_f32`]'s, 16 channels |
 //! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
@@ -28,6 +29,7 @@ pub mod depthwise_i8;
 pub mod dilated_f32;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
+pub mod expand_depthwise_f32;
 pub mod gemv_f32;
 pub mod pack_i8;
 pub mod pool_f32;
@@ -71,6 +73,11 @@ unsafe impl<T> Send for Shared<T> {}
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    /// The pointer. A method for the same reason as [`Shared::at`].
+    fn get(&self) -> *mut T {
+        self.0
+    }
+
     /// The element `i`. A method, so that closures capture the whole, which is `Sync`, and not its pointer, which is not.
     ///
     /// # Safety
