@@ -2,7 +2,7 @@
 //!
 //! | kernel | dtype | tile |
 //! |---|---|---|
-//! | [`argmax_f32`] | f32 | 4 classes of a pixel |
+//! | [`argmax_f32`] | f32 to u8 | 4 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
