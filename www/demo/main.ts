@@ -10,7 +10,8 @@ import { taskTitle } from './models.ts';
 import { showEngine, showFindings, showTimings } from './panel.ts';
 import { run } from './runner.ts';
 import { fetchPicture, listenToDrop, listenToFile, listenToPaste, offerSamples } from './sources.ts';
-import { allOutcomes, initialChoices, setPageState, shownOutcomes, type Picture, type Shot } from './state.ts';
+import { RunTimes, allOutcomes, initialChoices, setPageState, shownOutcomes } from './state.ts';
+import type { Picture, Shot } from './state.ts';
 import { draw } from './view.ts';
 
 /** A camera's findings change with each frame; they are said no more often than this, in milliseconds. */
@@ -22,6 +23,8 @@ const opacity = byId('opacity', HTMLInputElement);
 const webcam = byId('webcam', HTMLButtonElement);
 
 const choices = initialChoices();
+const times = new RunTimes();
+const showTimes = buildMenu(byId('menu', HTMLElement), choices, update);
 let shot: Shot | undefined;
 let current = new AbortController();
 let cameraOn = false;
@@ -89,6 +92,8 @@ async function analyse({ picture, outcomes }: Shot, signal: AbortSignal, onOutco
       });
       if (signal.aborted) return false;
       outcomes.set(row, outcome);
+      times.note(outcome);
+      showTimes(times);
       onOutcome();
     } catch (error) {
       if (signal.aborted) return false;
@@ -187,7 +192,6 @@ function stopCamera(): void {
 
 function start(): void {
   const openPicture = (source: () => Promise<Picture>) => void open(source);
-  buildMenu(byId('menu', HTMLElement), choices, update);
   offerSamples(byId('samples', HTMLElement), openPicture);
   listenToFile(byId('file', HTMLInputElement), openPicture);
   listenToDrop(document.body, openPicture);

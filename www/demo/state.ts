@@ -59,6 +59,25 @@ export function shownOutcomes(shot: Shot, choices: readonly Choice[]): Outcome[]
   return choices.flatMap(({ shown, row }) => (shown ? (shot.outcomes.get(row) ?? []) : []));
 }
 
+/** Of a camera's many runs, those that count. */
+const LATEST = 25;
+
+/** How long the networks took in the runs since the page was opened, in milliseconds. */
+export class RunTimes {
+  private readonly times = new Map<ModelRow, number[]>();
+
+  note({ row, output }: Outcome): void {
+    const earlier = this.times.get(row) ?? [];
+    this.times.set(row, [...earlier, output.result.timings.network].slice(-LATEST));
+  }
+
+  /** None of a model that has not run. */
+  median(row: ModelRow): number | undefined {
+    const sorted = [...(this.times.get(row) ?? [])].sort((a, b) => a - b);
+    return sorted[sorted.length >> 1];
+  }
+}
+
 /** Where the page has got to, for tests and screenshots: `data-state` of the document's element. */
 export type PageState = 'idle' | 'loading' | 'running' | 'done' | 'error';
 
