@@ -150,6 +150,11 @@ fn info_tells_what_is_in_a_file() {
     let parameters = info["parameters"].as_u64().unwrap();
     assert!(2 * parameters < bytes && 2 * parameters > bytes * 9 / 10, "{parameters}");
     assert!(text(&["info", SEGMENTER]).contains("sky, building"));
+    assert_eq!(info["input"], json!([320, 320]));
+    let int8 = parsed(&["info", "www/models/street-lraspp-mobilenetv3.int8.safetensors"]);
+    assert_eq!((&int8["macs"], &int8["input"]), (&info["macs"], &info["input"]));
+    let words = text(&["info", DETECTOR]);
+    assert!(words.contains(" at 320 x 320") && words.contains(" more for each proposal"), "{words}");
 }
 
 #[test]
