@@ -8,6 +8,7 @@
 
 use crate::image::Image;
 use crate::models::Options;
+use crate::models::labels::labels;
 use crate::models::registry::entry;
 use crate::nn::{Context, Origin};
 use crate::tensor::Tensor;
@@ -15,6 +16,7 @@ use crate::weights::{Metadata, TensorInfo, Weights};
 use crate::{Error, Result};
 use safetensors::Dtype;
 use serde::Serialize;
+use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -75,6 +77,33 @@ impl Weights for Asked<'_> {
     fn path(&self, name: &str) -> String {
         self.weights.path(name)
     }
+}
+
+/// Weights of every name, all zero: enough to count by.
+struct Zeros;
+
+impl Weights for Zeros {
+    fn contains(&self, _name: &str) -> bool {
+        true
+    }
+
+    fn rows(&self, _name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+        let row = vec![0.0; shape[1..].iter().product()];
+        (0..shape[0]).for_each(|i| each(i, &row));
+        Ok(())
+    }
+}
+
+/// Counts TorchVision's model `arch`, with as many classes as its own weights have.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] when it is not known.
+pub fn published_size(arch: &str) -> Result<Size> {
+    let list = entry(arch)?.labels;
+    let labels = labels(list, list.lines().count());
+    let (arch, nothing) = (arch.to_string(), Value::Null);
+    let metadata = Metadata { arch, labels, config: nothing.clone(), preset: nothing, source: None, license: None };
+    size(&Zeros, &metadata)
 }
 
 /// Counts the model that `metadata` describes.

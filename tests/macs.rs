@@ -1,26 +1,10 @@
 //! Parameters and multiplications, against those that TorchVision publishes of its own weights.
 #![cfg(feature = "cli")]
 
-mod generator;
-
-use generator::GeneratedWeights;
-use mobilesight::macs::{Size, size};
-use mobilesight::models::labels::labels;
-use mobilesight::models::registry::entry;
-use mobilesight::weights::Metadata;
-use serde_json::Value;
+use mobilesight::macs::{Size, published_size};
 
 fn counted(arch: &str) -> Size {
-    let list = entry(arch).unwrap().labels;
-    let metadata = Metadata {
-        arch: arch.to_string(),
-        labels: labels(list, list.lines().count()),
-        config: Value::Null,
-        preset: Value::Null,
-        source: None,
-        license: None,
-    };
-    size(&GeneratedWeights, &metadata).unwrap()
+    published_size(arch).unwrap()
 }
 
 /// `num_params`, and `_ops` in thousands of millions to three digits, of torchvision's weights.
