@@ -13,6 +13,8 @@ pub mod convert;
 pub mod error;
 pub mod image;
 pub mod kernels;
+#[cfg(feature = "cli")]
+pub mod macs;
 pub mod models;
 pub mod nn;
 pub mod parallel;

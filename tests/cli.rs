@@ -5,6 +5,7 @@ mod command_line;
 
 use command_line::*;
 use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder};
+use mobilesight::models::registry::REGISTRY;
 use mobilesight::nn::boxes::iou;
 use serde_json::{Value, json};
 use std::fs::{read, read_to_string, write};
@@ -150,6 +151,24 @@ fn info_tells_what_is_in_a_file() {
     let parameters = info["parameters"].as_u64().unwrap();
     assert!(2 * parameters < bytes && 2 * parameters > bytes * 9 / 10, "{parameters}");
     assert!(text(&["info", SEGMENTER]).contains("sky, building"));
+    assert_eq!(info["input"], json!([320, 320]));
+    let int8 = parsed(&["info", "www/models/street-lraspp-mobilenetv3.int8.safetensors"]);
+    assert_eq!((&int8["macs"], &int8["input"]), (&info["macs"], &info["input"]));
+    let words = text(&["info", DETECTOR]);
+    assert!(words.contains(" at 320 x 320") && words.contains(" more for each proposal"), "{words}");
+}
+
+/// The README's table is this command's.
+#[test]
+fn models_lists_the_registry() {
+    let table = text(&["models"]);
+    let readme = read_to_string("README.md").unwrap();
+    for line in table.lines() {
+        assert!(readme.contains(line), "README.md lacks {line}; take the table of `mobilesight models`");
+    }
+    let models = parsed(&["models"])["models"].as_array().unwrap().clone();
+    let archs: Vec<_> = models.iter().map(|model| model["arch"].as_str().unwrap()).collect();
+    assert_eq!(archs, REGISTRY.iter().map(|entry| entry.arch).collect::<Vec<_>>());
 }
 
 #[test]
@@ -205,7 +224,7 @@ fn a_wrong_command_line_exits_with_two() {
     ] {
         assert_eq!(mobilesight(args).status.code(), Some(2), "{args:?}");
     }
-    for command in ["run", "convert", "eval", "info", "bench"] {
+    for command in ["run", "convert", "eval", "info", "models", "bench"] {
         assert!(text(&[command, "--help"]).contains(&format!("  mobilesight {command} ")), "{command} has an example");
     }
 }

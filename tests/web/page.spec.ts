@@ -1,7 +1,7 @@
 /** The page as a user has it: pictures from every source, findings drawn and listed, words for what went wrong. */
 import { join } from 'node:path';
 import type { Locator, Page } from '@playwright/test';
-import { DETECTOR, SEGMENTER, expect, pageFile, root, test } from './support.ts';
+import { DETECTOR, INT8_DETECTOR, INT8_SEGMENTER, expect, pageFile, root, test } from './support.ts';
 
 const sampleFile = (name: string) => join(root, 'www/samples', name);
 const sample = (page: Page, name: string) => page.locator(`button[data-src="./samples/${name}.png"]`);
@@ -11,6 +11,8 @@ const slider = (page: Page) => page.getByLabel('Least score');
 async function expectState(page: Page, state: string): Promise<void> {
   await expect(page.locator('html')).toHaveAttribute('data-state', state, { timeout: 120_000 });
 }
+
+const size = (file: string) => `${(pageFile(file).length / 1e6).toFixed(1)} MB`;
 
 /** Boxes, a mask and their lists are there. */
 async function expectFindings(page: Page, label: string): Promise<void> {
@@ -59,6 +61,32 @@ test('a sample gets boxes and a mask, drawn and listed', { tag: '@both' }, async
   expect(difference(boxes, picture)).toBeLessThan(0.2);
   expect(difference(mask, picture)).toBeGreaterThan(0.5);
   expect(difference(both, mask)).toBeGreaterThan(0.001);
+});
+
+test('int8 is used unless f32 is chosen; sizes and times of both are shown', async ({ page }) => {
+  const models = page.getByRole('group', { name: 'Faster R-CNN 320' });
+  const [int8, f32] = [models.locator('label').nth(0), models.locator('label').nth(1)];
+  await expect(int8).toHaveText(`int8${size(INT8_DETECTOR)}`);
+  await expect(f32).toHaveText(`f32${size(DETECTOR)}`);
+  await expect(models.getByRole('radio', { name: 'int8' })).toBeChecked();
+  await sample(page, 'astronaut').click();
+  await expectFindings(page, 'person');
+  await expect(int8).toContainText(/ ms$/);
+  await expect(f32).not.toContainText(' ms');
+  await expect(page.locator('#timings')).toContainText('Boxesint8');
+  await expect(page.locator('#engine')).toContainText('int8 by dot-');
+
+  // By keyboard, as any radio buttons.
+  await models.getByRole('radio', { name: 'int8' }).focus();
+  await page.keyboard.press('ArrowDown');
+  await expect(page.locator('#timings')).toContainText('Boxesf32', { timeout: 120_000 });
+  await expectFindings(page, 'person');
+  await expect(int8).toContainText(/ ms$/);
+  await expect(f32).toContainText(/ ms$/);
+  // Both are known for this picture now: going back runs nothing.
+  await models.getByRole('radio', { name: 'int8' }).check();
+  await expectFindings(page, 'person');
+  await expect(page.locator('#timings')).toContainText('Boxesint8Boxesf32');
 });
 
 test('the engine in use is told', { tag: '@both' }, async ({ page, isolated }) => {
@@ -173,7 +201,7 @@ test.describe('what goes wrong is said', () => {
   });
 
   test('of weights that are missing; the button tries again', async ({ page }) => {
-    const file = `**/${DETECTOR.slice(2)}`;
+    const file = `**/${INT8_DETECTOR.slice(2)}`;
     await page.route(file, (route) => route.fulfill({ status: 404 }));
     await sample(page, 'astronaut').click();
     await expectState(page, 'error');
@@ -206,7 +234,7 @@ test.describe('what goes wrong is said', () => {
 test('weights come with a progress bar', async ({ page }) => {
   let letGo = (): void => undefined;
   const held = new Promise<void>((resolve) => (letGo = resolve));
-  await page.route(`**/${SEGMENTER.slice(2)}`, async (route) => {
+  await page.route(`**/${INT8_SEGMENTER.slice(2)}`, async (route) => {
     await held;
     await route.continue();
   });
@@ -250,8 +278,9 @@ test('the keyboard alone suffices', async ({ page }) => {
     'file',
     'webcam',
     'show-detection',
+    'model-detection-0',
     'show-segmentation',
-    'model-segmentation',
+    'model-segmentation-0',
     'threshold',
     'opacity',
   ]);
@@ -319,7 +348,7 @@ test.describe('the page keeps to itself', () => {
       await sample(page, name).click();
       await expectFindings(page, name === 'coffee' ? 'dining table' : 'person');
     }
-    expect(weights).toHaveLength(2);
-    await expect(page.locator('#timings')).toContainText(`${(pageFile(SEGMENTER).length / 1e6).toFixed(1)} MB`);
+    expect(weights.map((url) => new URL(url).pathname)).toEqual([INT8_DETECTOR, INT8_SEGMENTER].map((f) => f.slice(1)));
+    await expect(page.locator('#timings')).toContainText(size(INT8_SEGMENTER));
   });
 });

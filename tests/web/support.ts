@@ -17,10 +17,13 @@ declare global {
 /** The project's folder. */
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** The default weights and a sample, relative to the page. */
+/** The default weights, in f32 and in int8, and samples, relative to the page. */
 export const DETECTOR = './models/coco-fasterrcnn-mobilenetv3-320.f16.safetensors';
 export const SEGMENTER = './models/street-lraspp-mobilenetv3.f16.safetensors';
+export const INT8_DETECTOR = './models/coco-fasterrcnn-mobilenetv3-320.int8.safetensors';
+export const INT8_SEGMENTER = './models/street-lraspp-mobilenetv3.int8.safetensors';
 export const ASTRONAUT = './samples/astronaut.png';
+export const CHINA = './samples/china.png';
 export const COFFEE = './samples/coffee.png';
 
 /** The bytes of a file of the page. */

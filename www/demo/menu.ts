@@ -1,25 +1,41 @@
-/** The tasks and their models: a switch for each task, and a list where a task has more than one model. */
+/** The tasks and their models: a switch for each task, and beneath it its models, of which one is chosen. */
 import { element } from './dom.ts';
-import { megabytes } from './format.ts';
+import { megabytes, milliseconds } from './format.ts';
 import type { ModelRow } from './models.ts';
-import type { Choice } from './state.ts';
+import type { Choice, RunTimes } from './state.ts';
+import { BUILDERS } from './torchvision.ts';
 
-/** What tells models of a task apart comes first: a phone cuts the rest. */
-function describe({ title, dtype, bytes }: ModelRow): string {
-  return `${dtype}, ${megabytes(bytes)}: ${title}`;
-}
+/** Where the time of a model is shown. */
+type TimeCells = Map<ModelRow, HTMLElement>;
 
-/** Fills `menu` from `choices`, changes them as the user does, and then calls `onChange`. */
-export function buildMenu(menu: HTMLElement, choices: readonly Choice[], onChange: () => void): void {
-  menu.replaceChildren(
-    ...choices.map((choice) =>
-      element('div', { className: 'task' }, taskSwitch(choice, onChange), modelList(choice, onChange)),
-    ),
+/**
+ * Fills `menu` from `choices`, changes them as the user does, and then calls `onChange`. Returns what shows the models' times
+ * anew.
+ */
+export function buildMenu(
+  menu: HTMLElement,
+  choices: readonly Choice[],
+  onChange: () => void,
+): (times: RunTimes) => void {
+  const cells: TimeCells = new Map();
+  const note = element('p', { className: 'quiet', hidden: true });
+  note.textContent = 'Times: the network alone, median of the runs since the page was opened.';
+  const tasks = choices.map((choice) =>
+    element('div', { className: 'task' }, taskSwitch(choice, onChange), ...models(choice, cells, onChange)),
   );
+  menu.replaceChildren(...tasks, note);
+  return (times) => {
+    for (const [row, cell] of cells) {
+      const median = times.median(row);
+      if (median !== undefined) cell.textContent = milliseconds(median);
+    }
+    note.hidden = ![...cells.keys()].some((row) => times.median(row) !== undefined);
+  };
 }
 
 function taskSwitch(choice: Choice, onChange: () => void): HTMLElement {
   const box = element('input', { type: 'checkbox', id: `show-${choice.task}`, checked: choice.shown });
+  box.disabled = choice.row === undefined;
   box.addEventListener('change', () => {
     choice.shown = box.checked;
     onChange();
@@ -27,18 +43,42 @@ function taskSwitch(choice: Choice, onChange: () => void): HTMLElement {
   return element('label', { className: 'switch' }, box, element('span', { textContent: choice.title }));
 }
 
-function modelList(choice: Choice, onChange: () => void): HTMLElement {
-  if (choice.rows.length === 1) {
-    const { title, dtype, bytes } = choice.row;
-    const size = element('span', { className: 'nowrap', textContent: `${dtype}, ${megabytes(bytes)}` });
-    return element('p', { className: 'quiet' }, `${title}, `, size);
-  }
-  const options = choice.rows.map((row, index) => element('option', { value: `${index}`, textContent: describe(row) }));
-  const list = element('select', { id: `model-${choice.task}` }, ...options);
-  list.setAttribute('aria-label', `${choice.title}: model`);
-  list.addEventListener('change', () => {
-    choice.row = choice.rows[list.selectedIndex] ?? choice.row;
+/** The models whose weights are there, then TorchVision's others. */
+function models(choice: Choice, cells: TimeCells, onChange: () => void): HTMLElement[] {
+  const titles = [...new Set(choice.rows.map(({ title }) => title))];
+  const absent = BUILDERS.filter(({ task, title }) => task === choice.task && !titles.includes(title));
+  const lists = titles.map((title) => modelList(title, choice, cells, onChange));
+  return absent.length > 0 ? [...lists, absentModels(absent.map(({ title }) => title))] : lists;
+}
+
+/** Models of one title differ in dtype. */
+function modelList(title: string, choice: Choice, cells: TimeCells, onChange: () => void): HTMLElement {
+  const rows = choice.rows.filter((row) => row.title === title);
+  const list = element('fieldset', {}, element('legend', { className: 'quiet', textContent: title }));
+  list.append(...rows.map((row) => modelButton(choice, row, cells, onChange)));
+  return list;
+}
+
+/** What could be chosen, were its weights there. */
+function absentModels(titles: readonly string[]): HTMLElement {
+  const buttons = titles.map((title) => {
+    const button = element('input', { type: 'radio', disabled: true });
+    return element('label', { className: 'model absent' }, button, element('span', { textContent: title }));
+  });
+  const legend = element('legend', { className: 'quiet' }, 'Weights by ');
+  legend.append(element('code', { textContent: 'npm run weights' }));
+  return element('fieldset', {}, legend, ...buttons);
+}
+
+function modelButton(choice: Choice, row: ModelRow, cells: TimeCells, onChange: () => void): HTMLElement {
+  const id = `model-${choice.task}-${choice.rows.indexOf(row)}`;
+  const button = element('input', { type: 'radio', id, name: `model-${choice.task}`, checked: row === choice.row });
+  button.addEventListener('change', () => {
+    choice.row = row;
     onChange();
   });
-  return list;
+  const time = element('span');
+  cells.set(row, time);
+  const size = element('span', { textContent: megabytes(row.bytes) });
+  return element('label', { className: 'model' }, button, element('span', { textContent: row.dtype }), size, time);
 }

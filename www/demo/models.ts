@@ -9,31 +9,37 @@ export interface ModelRow {
   file: string;
   /** Size of the file, shown before it is fetched. */
   bytes: number;
-  /** How the weights are stored. */
-  dtype: 'f32' | 'f16' | 'int8';
+  /** What it computes with. The files of f32 store its weights in f16. */
+  dtype: 'f32' | 'int8';
 }
+
+const DETECTOR = { task: 'detection', title: 'Faster R-CNN 320, 80 COCO classes' } as const;
+const SEGMENTER = { task: 'segmentation', title: 'LR-ASPP, 11 street classes' } as const;
 
 export const MODELS: readonly ModelRow[] = [
   {
-    task: 'detection',
-    title: 'Faster R-CNN 320, 80 COCO classes',
+    ...DETECTOR,
+    file: './models/coco-fasterrcnn-mobilenetv3-320.int8.safetensors',
+    bytes: 12_369_863,
+    dtype: 'int8',
+  },
+  {
+    ...DETECTOR,
     file: './models/coco-fasterrcnn-mobilenetv3-320.f16.safetensors',
     bytes: 21_445_464,
-    dtype: 'f16',
+    dtype: 'f32',
   },
   {
-    task: 'segmentation',
-    title: 'LR-ASPP, 11 street classes',
-    file: './models/street-lraspp-mobilenetv3.f16.safetensors',
-    bytes: 4_017_956,
-    dtype: 'f16',
-  },
-  {
-    task: 'segmentation',
-    title: 'LR-ASPP, 11 street classes',
+    ...SEGMENTER,
     file: './models/street-lraspp-mobilenetv3.int8.safetensors',
     bytes: 2_249_451,
     dtype: 'int8',
+  },
+  {
+    ...SEGMENTER,
+    file: './models/street-lraspp-mobilenetv3.f16.safetensors',
+    bytes: 4_017_956,
+    dtype: 'f32',
   },
 ];
 
