@@ -17,7 +17,7 @@ const fc6 = { name: 'roi_heads.box_head.fc6.weight', out: 1024, inputs: 12544 };
  * The folder with our generated weights; `args` go to the example, and each set of them has a folder of its own.
  */
 export function generatedWeights(args = []) {
-  const hash = hashOf(['examples/generated_weights.rs', 'tests/support/mod.rs']);
+  const hash = hashOf(['examples/generated_weights.rs', 'tests/generator/mod.rs']);
   const folder = join(cache, [hash.slice(0, 16), ...args].join(''));
   const done = join(folder, 'complete');
   if (!existsSync(done)) {
