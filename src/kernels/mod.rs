@@ -2,6 +2,7 @@
 //!
 //! | kernel | dtype | tile |
 //! |---|---|---|
+//! | [`add_u8`] | u8 | a row |
 //! | [`argmax_f32`] | f32 | 4 classes of a pixel |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
@@ -10,6 +11,7 @@
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
 //! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
 //! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
+//! | [`lookup_u8`] | u8 | a row, its halo too |
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
@@ -20,6 +22,7 @@
 //! of their own. `unsafe` lives here and in `simd` only.
 
 pub mod activation;
+pub mod add_u8;
 pub mod argmax_f32;
 pub mod conv_f32;
 pub mod conv_i8;
@@ -29,6 +32,7 @@ pub mod dilated_f32;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod gemv_f32;
+pub mod lookup_u8;
 pub mod pack_i8;
 pub mod pool_f32;
 pub mod pool_i8;

@@ -7,6 +7,7 @@ use super::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use super::detection::ssdlite::Ssdlite;
 use super::infer::infer;
 use super::labels::{COCO_91, IMAGENET_1K, VOC_21, labels};
+use super::quantization::mobilenetv3::QuantizedClassifier;
 use super::segmentation::deeplabv3::DeepLabV3;
 use super::segmentation::fcn::Fcn;
 use super::segmentation::lraspp::Lraspp;
@@ -99,6 +100,15 @@ pub const REGISTRY: &[Entry] = &[
         load: |weights, metadata| {
             let config = ClassifierConfig::mobilenet_v3_small(metadata.labels.len());
             Ok(Box::new(Classifier::load(weights, classifier_config(config, metadata)?)?))
+        },
+    },
+    Entry {
+        arch: "quantized_mobilenet_v3_large",
+        task: Task::Classification,
+        labels: IMAGENET_1K,
+        load: |weights, metadata| {
+            let config = ClassifierConfig::quantized_mobilenet_v3_large(metadata.labels.len());
+            Ok(Box::new(QuantizedClassifier::load(weights, classifier_config(config, metadata)?)?))
         },
     },
 ];

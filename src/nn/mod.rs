@@ -7,6 +7,7 @@ mod depthwise;
 mod dilated;
 mod layer;
 mod map;
+pub mod quantized;
 pub mod roi_align;
 mod squeeze_excitation;
 
