@@ -10,8 +10,8 @@
 //! gate times a map      as quant.rs's squeeze-excite product, by the gate's bytes
 //! sum                   round((a - zp_a) * A + (b - zp_b) * B, by 2^shift) + zp'; A and B have 22 bits; ties go away from zero
 //! ```
-//! QNNPACK adds the zero point after it has rounded and takes s * s_w / s' in another order, which differs in the last bit of a
-//! float: a byte in some hundred thousand is one step off, and no stage is further than a step.
+//! QNNPACK adds the zero point after it has rounded and takes s * s_w / s' in another order: last bits of a float, which may take a
+//! byte one step off. None of the golden's samples is off.
 //!
 //! A file has, for a layer x, `x.weight` I8 in TorchVision's shape, BatchNorm folded in, `x.weight_scale` F32 [1] (s_w, which has
 //! not the input's scale in it) and `x.bias` F32 [n]; for what module x makes `x.output.scale` F32 [1] and `x.output.zero_point`

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 
 #[test]
 fn every_architecture_runs_near_its_f32_self() {
-    for row in REGISTRY {
+    // What TorchVision quantised has no f32 self.
+    for row in REGISTRY.iter().filter(|row| !row.arch.starts_with("quantized_")) {
         let (weights, metadata) = small(row.arch);
         let (f32s, _) = run(&weights, &metadata);
         let file = int8_file(row.arch);

@@ -55,12 +55,6 @@ impl Golden {
         tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
     }
 
-    /// A whole f64 tensor.
-    pub fn doubles(&self, name: &str) -> Vec<f64> {
-        let tensor = self.file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}"));
-        tensor.data().as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect()
-    }
-
     /// A whole u8 tensor.
     pub fn bytes_of(&self, name: &str) -> Vec<u8> {
         self.file.tensor(name).unwrap_or_else(|_| panic!("no golden {name}")).data().to_vec()
