@@ -99,9 +99,10 @@ impl Weights for Zeros {
 /// # Errors
 /// [`Error::WeightsMismatch`] when it is not known.
 pub fn published_size(arch: &str) -> Result<Size> {
-    let list = entry(arch)?.labels;
-    let labels = labels(list, list.lines().count());
-    let (arch, nothing) = (arch.to_string(), Value::Null);
+    let entry = entry(arch)?;
+    let labels = labels(entry.labels, entry.labels.lines().count());
+    // Zeros are no scales, and the same network has the same size.
+    let (arch, nothing) = (entry.quantised().unwrap_or(arch).to_string(), Value::Null);
     let metadata = Metadata { arch, labels, config: nothing.clone(), preset: nothing, source: None, license: None };
     size(&Zeros, &metadata)
 }

@@ -139,6 +139,27 @@ fn a_checkpoint_is_converted() {
     assert!(words.contains("1 labels for"), "{words}");
 }
 
+/// A checkpoint of quantisation-aware training becomes an int8 file, which runs and is measured.
+#[test]
+fn a_quantisation_aware_checkpoint_is_converted() {
+    let (folder, qat) = (folder("qat"), "tests/golden/mobilenet_v3_large_w035_qat.pth");
+    let (int8, classes) = (folder.join("int8.safetensors"), folder.join("classes"));
+    text(&["convert", qat, "-o", utf8(&int8), "--license", "MIT"]);
+    let info = parsed(&["info", utf8(&int8)]);
+    assert_eq!((&info["arch"], &info["license"]), (&json!("quantized_mobilenet_v3_large"), &json!("MIT")));
+    assert_eq!((&info["dtypes"]["I8"]["tensors"], &info["task"]), (&json!(64), &json!("classification")));
+    let best = parsed(&["run", "--weights", utf8(&int8), "--picture", &sample("coffee.png"), "--top", "1"]);
+    let class = classes.join(best["classes"][0]["classId"].to_string());
+    std::fs::create_dir_all(&class).unwrap();
+    std::fs::copy(sample("coffee.png"), class.join("coffee.png")).unwrap();
+    let measured = parsed(&["eval", "--weights", utf8(&int8), "--pictures", utf8(&classes)]);
+    assert_eq!((&measured["top1"], &measured["pictures"]), (&json!(100.0), &json!(1)));
+    let words = refusal(&["convert", qat, "-o", utf8(&int8), "--dtype", "f16"]);
+    assert!(words.contains("leave --dtype out"), "{words}");
+    let words = refusal(&["run", "--weights", qat, "--picture", &sample("coffee.png")]);
+    assert!(words.contains("mobilesight convert"), "{words}");
+}
+
 #[test]
 fn info_tells_what_is_in_a_file() {
     let info = parsed(&["info", SEGMENTER]);

@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 
 #[test]
 fn every_architecture_runs_near_its_f32_self() {
-    for row in REGISTRY {
+    // What TorchVision quantised has no f32 self.
+    for row in REGISTRY.iter().filter(|row| row.quantised().is_none()) {
         let (weights, metadata) = small(row.arch);
         let (f32s, _) = run(&weights, &metadata);
         let file = int8_file(row.arch);
@@ -62,7 +63,7 @@ fn agreement(want: &Output, got: &Output) -> f64 {
 /// The results, not the activations alone: on weights that were never trained, whose classes are close to one another.
 #[test]
 fn every_architecture_gives_the_results_of_its_f32_self() {
-    for row in REGISTRY {
+    for row in REGISTRY.iter().filter(|row| row.quantised().is_none()) {
         let (weights, metadata) = small(row.arch);
         let share = agreement(&run(&weights, &metadata).1, &run_file(&int8_file(row.arch)).1);
         assert!(share >= 0.95, "{}: {share} of the results come back", row.arch);

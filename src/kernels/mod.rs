@@ -2,6 +2,7 @@
 //!
 //! | kernel | dtype | tile |
 //! |---|---|---|
+//! | [`add_u8`] | u8 | a row |
 //! | [`argmax_f32`] | f32 to u8 | 4 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
@@ -11,6 +12,7 @@
 //! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
 //! | [`expand_depthwise_f32`] | f32 | [`conv_f32`]'s, then [`depthwise_f32`]'s, 16 channels |
 //! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
+//! | [`lookup_u8`] | u8 | a row, its halo too |
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
@@ -21,6 +23,7 @@
 //! of their own. `unsafe` lives here and in `simd` only.
 
 pub mod activation;
+pub mod add_u8;
 pub mod argmax_f32;
 pub mod conv_f32;
 pub mod conv_i8;
@@ -31,6 +34,7 @@ pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod expand_depthwise_f32;
 pub mod gemv_f32;
+pub mod lookup_u8;
 pub mod pack_i8;
 pub mod pool_f32;
 pub mod pool_i8;

@@ -7,6 +7,7 @@ use super::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
 use super::detection::ssdlite::Ssdlite;
 use super::infer::infer;
 use super::labels::{COCO_91, IMAGENET_1K, VOC_21, labels};
+use super::quantization::mobilenetv3::QuantizedClassifier;
 use super::segmentation::deeplabv3::DeepLabV3;
 use super::segmentation::fcn::Fcn;
 use super::segmentation::lraspp::Lraspp;
@@ -39,6 +40,13 @@ pub struct Entry {
     pub published: Option<&'static str>,
     /// Reads the model as its metadata describes it.
     pub load: fn(&dyn Weights, &Metadata) -> Result<Box<dyn Model>>,
+}
+
+impl Entry {
+    /// The builder whose model this one is in int8, where TorchVision has it so only.
+    pub fn quantised(&self) -> Option<&'static str> {
+        self.arch.strip_prefix("quantized_")
+    }
 }
 
 /// All models.
@@ -109,6 +117,16 @@ pub const REGISTRY: &[Entry] = &[
         load: |weights, metadata| {
             let config = ClassifierConfig::mobilenet_v3_small(metadata.labels.len());
             Ok(Box::new(Classifier::load(weights, classifier_config(config, metadata)?)?))
+        },
+    },
+    Entry {
+        arch: "quantized_mobilenet_v3_large",
+        task: Task::Classification,
+        labels: IMAGENET_1K,
+        published: Some("ImageNet-1k, top-1 73.004, top-5 90.858"),
+        load: |weights, metadata| {
+            let config = ClassifierConfig::quantized_mobilenet_v3_large(metadata.labels.len());
+            Ok(Box::new(QuantizedClassifier::load(weights, classifier_config(config, metadata)?)?))
         },
     },
 ];

@@ -8,6 +8,7 @@ mod dilated;
 mod expand_depthwise;
 mod layer;
 mod map;
+pub mod quantized;
 pub mod roi_align;
 mod squeeze_excitation;
 
@@ -65,6 +66,13 @@ impl Context<'_> {
     /// Shows the values of an activation that no layer made.
     pub fn watch_activation(&mut self, format: &Format, values: &Tensor) {
         self.watch(&format.names[0], values, Origin::Model);
+    }
+
+    /// Shows the output of a layer `name` that has its own quantisation.
+    fn watch_bytes(&mut self, name: &str, bytes: &Tensor<u8>, quantisation: &std::sync::Arc<Quantisation>) {
+        if self.activations.is_some() {
+            self.watch(&format!("{name}.output"), View::U8(bytes, quantisation), Origin::Model);
+        }
     }
 
     fn watch<'a>(&mut self, name: &str, values: impl Into<View<'a>>, origin: Origin) {

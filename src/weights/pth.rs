@@ -118,16 +118,19 @@ impl Weights for PthFile<'_> {
     fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        self.tensors.get(name).map(|(view, _)| info(name, view))
+    }
+}
+
+fn info(name: &str, view: &TorchTensor) -> TensorInfo {
+    TensorInfo { name: name.to_string(), shape: view.shape.clone(), dtype: view.storage.dtype }
 }
 
 impl StateDict for PthFile<'_> {
     fn tensors(&self) -> Vec<TensorInfo> {
-        let info = |(name, (view, _)): (&&str, &(TorchTensor, &[u8]))| TensorInfo {
-            name: name.to_string(),
-            shape: view.shape.clone(),
-            dtype: view.storage.dtype,
-        };
-        self.tensors.iter().map(info).collect()
+        self.tensors.iter().map(|(name, (view, _))| info(name, view)).collect()
     }
 }
 

@@ -30,6 +30,7 @@ struct Row {
     #[serde(flatten)]
     size: Size,
     published: Option<&'static str>,
+    is_int8: bool,
 }
 
 /// The report.
@@ -42,7 +43,13 @@ struct Models {
 pub fn run(args: &Args) -> Result<()> {
     let row = |entry: &mobilesight::models::registry::Entry| {
         let size = published_size(entry.arch)?;
-        Ok(Row { arch: entry.arch, task: entry.task, size, published: entry.published })
+        Ok(Row {
+            arch: entry.arch,
+            task: entry.task,
+            size,
+            published: entry.published,
+            is_int8: entry.quantised().is_some(),
+        })
     };
     let models = REGISTRY.iter().map(row).collect::<Result<Vec<Row>>>()?;
     report::write(&Models { models }, args.json)
@@ -57,18 +64,18 @@ impl Display for Models {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(f, "| model | task | input | parameters | MACs | f32, f16 | published by TorchVision |")?;
         writeln!(f, "|---|---|---|---|---|---|---|")?;
-        for Row { arch, task, size: Size { parameters, macs, macs_per_proposal, input: (h, w) }, published } in
-            &self.models
-        {
+        for Row { arch, task, size, published, is_int8 } in &self.models {
+            let Size { parameters, macs, macs_per_proposal, input: (h, w) } = size;
             let task = format!("{task:?}").to_lowercase();
             let heads = macs_per_proposal.map(|heads| format!(" + {} a proposal", millions(heads))).unwrap_or_default();
-            let [single, half] = [4, 2].map(|bytes| (bytes * parameters) as f64 / 1e6);
+            let megabytes = |bytes: u64| (bytes * parameters) as f64 / 1e6;
+            let files = match is_int8 {
+                true => format!("{:.1} MB in int8", megabytes(1)),
+                false => format!("{:.1}, {:.1} MB", megabytes(4), megabytes(2)),
+            };
             let (parameters, macs) = (millions(*parameters), millions(*macs));
             let published = published.unwrap_or("no weights");
-            writeln!(
-                f,
-                "| `{arch}` | {task} | {h} x {w} | {parameters} | {macs}{heads} | {single:.1}, {half:.1} MB | {published} |"
-            )?;
+            writeln!(f, "| `{arch}` | {task} | {h} x {w} | {parameters} | {macs}{heads} | {files} | {published} |")?;
         }
         Ok(())
     }
