@@ -23,10 +23,10 @@ impl Pair<'_> {
         mut row_sums: Option<&mut Option<RowSums>>,
         expansion: Option<&mut Option<Map>>,
     ) -> Map {
-        if expansion.is_none() {
-            if let Some(out) = self.fused_f32(cx, input, row_sums.as_deref_mut()) {
-                return out;
-            }
+        if expansion.is_none()
+            && let Some(out) = self.fused_f32(cx, input, row_sums.as_deref_mut())
+        {
+            return out;
         }
         let expanded = self.expand.forward(cx, input, self.depthwise.padding(), None, None);
         let out = self.depthwise.forward(cx, &expanded, row_sums);
