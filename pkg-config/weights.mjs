@@ -4,7 +4,7 @@ import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { mobilesight } from './cli.mjs';
 import { root } from './run.mjs';
@@ -25,6 +25,8 @@ const checkpoints = [
   { arch: 'deeplabv3_mobilenet_v3_large', path: 'deeplabv3_mobilenet_v3_large-fc3c493d.pth', mb: 42.301 },
   { arch: 'mobilenet_v3_large', path: 'mobilenet_v3_large-5c1a4163.pth', mb: 21.107 },
   { arch: 'mobilenet_v3_small', path: 'mobilenet_v3_small-047dcff4.pth', mb: 9.829 },
+  // Trained for int8, so that it is converted as it is.
+  { arch: 'quantized_mobilenet_v3_large', path: 'quantized/mobilenet_v3_large_qnnpack-5bcacf28.pth', mb: 21.554 },
 ];
 
 const defaults = {
@@ -48,7 +50,7 @@ async function fetchCheckpoint({ path, mb }, { site, kept }) {
   const hash = createHash('sha256').update(bytes).digest('hex');
   const prefix = /-([0-9a-f]{8})\.pth$/.exec(path)[1];
   if (!hash.startsWith(prefix)) throw new Error(`Weights: ${path} has the SHA-256 ${hash}, not that of its name.`);
-  mkdirSync(kept, { recursive: true });
+  mkdirSync(dirname(file), { recursive: true });
   // Whole or not at all: a file under its own name is a good one.
   writeFileSync(`${file}.part`, bytes);
   renameSync(`${file}.part`, file);
@@ -59,9 +61,13 @@ async function fetchCheckpoint({ path, mb }, { site, kept }) {
 function make(checkpoint, arch, { folder, pictures }) {
   const names = { int8: `${arch}.int8.safetensors`, f32: `${arch}.f16.safetensors` };
   const [int8, f32] = [join(folder, names.int8), join(folder, names.f32)];
-  mobilesight(`Weights of ${arch}`, ['convert', checkpoint, '--arch', arch, '--dtype', 'f16', '-o', f32]);
-  mobilesight(`The same in int8`, ['quantize', f32, '--pictures', pictures, '-o', int8]);
-  return ['int8', 'f32'].map((dtype) => {
+  const isInt8 = arch.startsWith('quantized_');
+  if (isInt8) mobilesight(`Weights of ${arch}`, ['convert', checkpoint, '-o', int8]);
+  else {
+    mobilesight(`Weights of ${arch}`, ['convert', checkpoint, '--arch', arch, '--dtype', 'f16', '-o', f32]);
+    mobilesight(`The same in int8`, ['quantize', f32, '--pictures', pictures, '-o', int8]);
+  }
+  return (isInt8 ? ['int8'] : ['int8', 'f32']).map((dtype) => {
     const bytes = statSync(join(folder, names[dtype])).size;
     return { arch, dtype, file: `./models/torchvision/${names[dtype]}`, bytes };
   });

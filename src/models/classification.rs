@@ -6,6 +6,7 @@ use super::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_res
 use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
 use crate::kernels::Activation;
+use crate::nn::boxes::top_n;
 use crate::nn::{Context, Conv2d, Format, softmax};
 use crate::preprocess::classification;
 use crate::tensor::Tensor;
@@ -154,9 +155,10 @@ impl Model for Classifier {
 pub(super) fn order(cx: &mut Context, raw: Raw, output: &mut Output) {
     let Raw::Logits(mut logits) = raw else { unreachable!("forward gives logits") };
     softmax(logits.data_mut());
+    let probabilities = logits.data();
+    let best_first = top_n(&mut cx.workspace, probabilities.len(), probabilities.len(), &|class| probabilities[class]);
     output.classes.clear();
-    output.classes.extend(logits.data().iter().copied().enumerate());
-    // No two are equal: an unstable sort needs no memory.
-    output.classes.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    output.classes.extend(best_first.iter().map(|class| (*class, probabilities[*class])));
+    cx.workspace.give(best_first);
     cx.workspace.give_tensor(logits);
 }

@@ -21,6 +21,11 @@ export const BUILDERS: readonly Builder[] = [
   { task: 'segmentation', arch: 'fcn_mobilenet_v3_large', title: 'FCN Large, VOC' },
   { task: 'classification', arch: 'mobilenet_v3_large', title: 'MobileNetV3 Large, ImageNet' },
   { task: 'classification', arch: 'mobilenet_v3_small', title: 'MobileNetV3 Small, ImageNet' },
+  {
+    task: 'classification',
+    arch: 'quantized_mobilenet_v3_large',
+    title: 'MobileNetV3 Large, trained for int8, ImageNet',
+  },
 ];
 
 /** A line of models/index.json. */
