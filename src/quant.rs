@@ -55,6 +55,13 @@ pub(crate) fn check_scales(name: &str, scales: &[f32]) -> Result<()> {
     Err(mismatch(name, "has a scale that is not a positive normal number of a usable size"))
 }
 
+pub(crate) fn check_bias(name: &str, bias: &[f32]) -> Result<()> {
+    if bias.iter().all(|b| b.abs() <= LIMIT) {
+        return Ok(());
+    }
+    Err(mismatch(name, "has a bias that is not a finite number of a usable size"))
+}
+
 /// How an activation is quantised: a scale and a zero point a channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QParams {
@@ -250,9 +257,7 @@ impl Epilogue {
         if bias.len() != n || [output, residual].into_iter().flatten().any(|p| p.scale.len() != n) {
             return Err(mismatch(name, &format!("needs {n} biases, scales and zero points")));
         }
-        if !bias.iter().all(|b| b.abs() <= LIMIT) {
-            return Err(mismatch(name, "has a bias that is not a finite number of a usable size"));
-        }
+        check_bias(name, bias)?;
         let scale = output.map_or(vec![1.0; n], |p| p.scale.clone());
         // Hardsigmoid's argument is not in output quanta: its result is.
         let unit = |o: usize| if activation == Activation::Hardsigmoid { 1.0 } else { 1.0 / scale[o] };

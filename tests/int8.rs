@@ -93,7 +93,8 @@ fn layers_named_stay_in_f32_and_unknown_ones_are_refused() {
         assert_eq!(tensor.dtype, expected, "{}", tensor.name);
     }
     let chosen = &source.metadata().unwrap().unwrap().config["quantization"]["f32_layers"]["chosen"];
-    assert_eq!(chosen[0], "features.2.block.0.0");
+    assert_eq!(chosen[0]["layer"], "features.2");
+    assert!(chosen[0]["distance_alone"].is_number(), "{chosen}");
     run_file(&file);
     let error = quantize(&weights, &metadata, &images, &options("features.99"), &mut |_| ()).unwrap_err();
     assert!(error.to_string().contains("features.99"), "{error}");
@@ -133,6 +134,14 @@ fn edited(file: &[u8], name: &str, tensor: Option<(Dtype, Vec<usize>, Vec<u8>)>)
     safetensors::serialize(views, header.metadata().clone()).unwrap()
 }
 
+fn f32s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn shape_of(file: &Vec<u8>, name: &str) -> Vec<usize> {
+    SafeTensorsFile::new(file).unwrap().info(name).unwrap().shape
+}
+
 fn refused(file: &[u8]) -> String {
     let source = SafeTensorsFile::new(&file).unwrap();
     let metadata = source.metadata().unwrap().unwrap();
@@ -144,33 +153,56 @@ fn refused(file: &[u8]) -> String {
 }
 
 #[test]
-fn wrong_files_are_refused_by_name() {
+fn scales_that_are_no_scales_are_refused_by_name() {
     let file = int8_file("mobilenet_v3_small");
-    let f32s = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let n = SafeTensorsFile::new(&file).unwrap().info("features.0.0.weight_scale").unwrap().shape[0];
-    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
-        for (name, len) in [("features.0.0.weight_scale", n), ("features.0.0.output.scale", n), ("input.scale", 3)] {
+    let gate = "features.1.block.1.fc1.weight_scale";
+    for bad in [0.0, -0.0, -1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE / 2.0, 1e-40] {
+        for name in ["features.0.0.weight_scale", "features.0.0.output.scale", "input.scale", gate] {
+            let len = shape_of(&file, name)[0];
             let mut scales = vec![0.01; len];
             scales[len - 1] = bad;
             let message = refused(&edited(&file, name, Some((Dtype::F32, vec![len], f32s(&scales)))));
             assert!(message.starts_with(name), "{bad}: {message}");
         }
     }
-    let long = Some((Dtype::F32, vec![5], f32s(&[0.01; 5])));
-    let zero = Some((Dtype::I8, vec![3], vec![0; 3]));
-    let bytes = Some((Dtype::I8, vec![n], vec![1; n]));
+}
+
+#[test]
+fn wrong_files_are_refused_by_name() {
+    let file = int8_file("mobilenet_v3_small");
+    let n = shape_of(&file, "features.0.0.weight_scale")[0];
+    let i32s = |values: &[i32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let floats = |len: usize| Some((Dtype::F32, vec![len], f32s(&vec![0.01; len])));
+    let zeros = |len: usize| Some((Dtype::U8, vec![len], vec![0; len]));
+    let ints = |len: usize| Some((Dtype::I8, vec![len], vec![1; len]));
     let lowest = Some((Dtype::I8, vec![n, 3, 3, 3], vec![0x80; n * 27]));
+    let infinite = Some((Dtype::F32, vec![n], f32s(&vec![1e30; n])));
     for (name, tensor, what) in [
-        ("input.scale", long.clone(), "shape"),
-        ("features.0.0.weight_scale", long, "shape"),
+        ("input.scale", floats(5), "shape [5], not [3]"),
+        ("input.scale", floats(0), "shape [0], not [3]"),
+        ("input.zero_point", zeros(2), "shape [2], not [3]"),
+        ("features.0.0.output.scale", floats(n + 1), "shape"),
+        ("features.0.0.output.zero_point", zeros(n - 1), "shape"),
+        ("features.0.0.weight_scale", floats(5), "shape"),
+        // One scale for all channels is an activation's, not a weight's.
+        ("features.0.0.weight_scale", floats(1), "shape"),
         ("features.0.0.weight_scale", None, "missing"),
-        ("features.0.0.bias", bytes, "I8, not F32"),
+        ("features.0.0.weight_scale", ints(n), "I8, not F32"),
+        ("features.0.0.bias", ints(n), "I8, not F32"),
+        ("features.0.0.bias", floats(n + 1), "shape"),
+        ("features.0.0.bias", None, "missing"),
+        ("features.0.0", infinite, "bias"),
         ("features.0.0.weight", lowest, "-128"),
-        ("input.zero_point", zero, "I8, not U8"),
+        ("features.0.0.weight", ints(n * 27), "shape"),
+        ("input.scale", ints(3), "I8, not F32"),
+        ("input.zero_point", ints(3), "I8, not U8"),
+        ("input.zero_point", Some((Dtype::I32, vec![3], i32s(&[0, 300, 0]))), "I32, not U8"),
+        ("input.zero_point", floats(3), "F32, not U8"),
         ("input.zero_point", None, "missing"),
     ] {
-        let message = refused(&edited(&file, name, tensor));
-        assert!(message.starts_with(name) && message.contains(what), "{message}");
+        let edit = if what == "bias" { "features.0.0.bias" } else { name };
+        let message = refused(&edited(&file, edit, tensor));
+        assert!(message.starts_with(name) && message.contains(what), "{name}, {what}: {message}");
     }
     let message = refused(&edited(&file, "input.scale", None));
     assert!(message.starts_with("features.0.0 is int8") && message.contains("input"), "{message}");
@@ -181,8 +213,20 @@ fn wrong_files_are_refused_by_name() {
 fn int8_weights_where_only_f32_can_be_are_refused() {
     let file = int8_file("lraspp_mobilenet_v3_large");
     let name = "classifier.high_classifier.weight";
-    let shape = SafeTensorsFile::new(&file).unwrap().info(name).unwrap().shape;
+    let shape = shape_of(&file, name);
     let data = vec![1; shape.iter().product()];
     let message = refused(&edited(&file, name, Some((Dtype::I8, shape, data))));
     assert!(message.contains("can only be f32"), "{message}");
+}
+
+/// int8 for what is no layer of the builder's: a name that it reads as floats.
+#[test]
+fn int8_weights_for_an_f32_name_are_refused() {
+    let file = int8_file("fasterrcnn_mobilenet_v3_large_320_fpn");
+    for name in ["rpn.head.bbox_pred.bias", "backbone.body.0.0.bias", "input.scale"] {
+        let shape = shape_of(&file, name);
+        let data = vec![1; shape.iter().product()];
+        let message = refused(&edited(&file, name, Some((Dtype::I8, shape, data))));
+        assert!(message.starts_with(name) && message.contains("I8, not F32"), "{message}");
+    }
 }

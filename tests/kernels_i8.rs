@@ -162,7 +162,7 @@ fn pointwise(m: usize, k: usize, n: usize) -> Shape {
 fn conv_at_every_remainder_of_the_tile() {
     let with = [With::Nothing, With::Bytes, With::Floats];
     for m in (1..=12).chain([39, 40, 41, 83]) {
-        for n in [1, 7, 8, 9, 16, 129] {
+        for n in (1..=9).chain([16, 129]) {
             let i = m + n;
             Dense::new(pointwise(m, 1 + i % 11, n), Feed::Noise, ACTIVATIONS[i % 5], with[i % 3]).check_all(0);
         }
@@ -189,6 +189,10 @@ fn conv_3x3_over_rows_of_pixels_and_halos() {
 #[test]
 fn conv_of_the_largest_sums() {
     for feed in EXTREMES {
+        for (m, n) in (1..=12).flat_map(|m| (1..=9).map(move |n| (m, n))) {
+            // Every remainder of k, too.
+            Dense::new(pointwise(m, 64 + (m + n) % 8, n), feed, Activation::Identity, With::Nothing).check_all(0);
+        }
         for k in [7, 64, 12544] {
             Dense::new(pointwise(6, k, 8), feed, Activation::Identity, With::Nothing).check_all(0);
         }
@@ -249,8 +253,10 @@ fn depthwise_at_every_remainder_of_the_tile() {
 fn depthwise_of_the_largest_sums() {
     for feed in EXTREMES {
         for kernel in [3, 5] {
-            let s = Shape { h: 6, w: 7, c: 8, n: 0, kernel, stride: 1, dilation: 1 };
-            everywhere!(check_depthwise(s, feed, Activation::Identity, 0));
+            for w in 1..=18 {
+                let s = Shape { h: 1 + w % 6, w, c: 8 * (1 + w % 3), n: 0, kernel, stride: 1 + w % 2, dilation: 1 };
+                everywhere!(check_depthwise(s, feed, Activation::Identity, 0));
+            }
         }
     }
 }
@@ -383,7 +389,9 @@ fn any_number_of_threads_gives_the_same_integers() {
     for threads in [1, 2, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            Dense::new(pointwise(97, 40, 136), Feed::Noise, Activation::Hardswish, With::Bytes).check_all(0);
+            for feed in [Feed::Noise, EXTREMES[0], EXTREMES[3]] {
+                Dense::new(pointwise(97, 40, 136), feed, Activation::Hardswish, With::Bytes).check_all(0);
+            }
             let s = Shape { h: 9, w: 11, c: 16, n: 0, kernel: 5, stride: 1, dilation: 1 };
             check_depthwise::<Scalar>(s, Feed::Noise, Activation::Hardswish, 1);
         });

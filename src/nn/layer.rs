@@ -5,7 +5,7 @@
 
 use super::{Format, Quantisation};
 use crate::kernels::Activation;
-use crate::quant::{Epilogue, QWeights, check_scales, mismatch};
+use crate::quant::{Epilogue, QWeights, check_bias, check_scales, mismatch};
 use crate::weights::Weights;
 use crate::{Error, Result};
 use safetensors::Dtype;
@@ -93,11 +93,13 @@ impl Layer {
         i % c * (self.k() / c) + i / c
     }
 
-    /// What is folded into the weights: the BatchNorm, or a bias alone.
+    /// What is folded into the weights: the BatchNorm, or a bias alone. The weight's shape is held against the file's here, before
+    /// anybody makes room for it.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] names the tensor that is missing or cannot be.
     pub fn fold(&self, weights: &dyn Weights) -> Result<Fold> {
+        weights.check_shape(&self.name_of("weight"), &self.shape)?;
         let n = self.out_channels();
         match &self.batch_norm {
             Some(batch_norm) if weights.info(&self.name_of("bias")).is_none() => {
@@ -126,6 +128,7 @@ impl Layer {
 
     /// The integers of the weight, [n, taps, c] or, depthwise, [taps, n].
     pub(super) fn int8_weight(&self, weights: &dyn Weights) -> Result<Vec<i8>> {
+        weights.check_shape(&self.name_of("weight"), &self.shape)?;
         let (n, k) = (self.out_channels(), self.k());
         let mut weight = vec![0; n * k];
         weights.byte_rows(&self.name_of("weight"), &self.shape, Dtype::I8, &mut |o, row| {
@@ -137,7 +140,7 @@ impl Layer {
         Ok(weight)
     }
 
-    /// The int8 weights and the epilogue.
+    /// The int8 weights and the epilogue. All that can be wrong but the weights' own values is found before there is room for them.
     pub(super) fn int8(
         &self,
         weights: &dyn Weights,
@@ -148,6 +151,7 @@ impl Layer {
         let scale = weights.f32(&self.name_of("weight_scale"), &[n])?;
         check_scales(&self.name_of("weight_scale"), &scale)?;
         let bias = weights.f32(&self.name_of("bias"), &[n])?;
+        check_bias(&self.name, &bias)?;
         let quantised = QWeights::new(&self.name_of("weight"), self.int8_weight(weights)?, scale)?;
         let output = output.quantisation.as_ref().map(|q| &q.params);
         let residual = residual.filter(|r| r.is_bytes).and_then(|r| r.quantisation.as_ref()).map(|q| &q.params);
@@ -180,6 +184,7 @@ pub(super) fn f32_or_int8(weights: &dyn Weights, name: &str, shape: &[usize]) ->
     if weights.info(&weight).is_none_or(|info| info.dtype != Dtype::I8) {
         return weights.f32(&weight, shape);
     }
+    weights.check_shape(&weight, shape)?;
     let scale = weights.f32(&format!("{name}.weight_scale"), &shape[..1])?;
     check_scales(&format!("{name}.weight_scale"), &scale)?;
     let mut values = Vec::with_capacity(shape.iter().product());

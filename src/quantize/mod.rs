@@ -4,8 +4,11 @@
 //! calibrate: run the f32 model, keep each activation's range and mean
 //! for each unit (a block, or a layer outside of one): quantise it alone; its layers' signal-to-noise ratios, and how far
 //!     the results go from f32's
-//! quantise all; while the results are further than max_drop: leave the unit that costs most for its work in f32
+//! quantise all; if the results are further than max_drop: leave the units that cost most for their work in f32
 //! ```
+//! The search's budget is in runs, not in seconds, or it would not be the same twice: search_pictures a unit, and for a few
+//! choices of units.
+//!
 //! The scheme is [`crate::quant`]'s, chosen by [`plan`]; nothing depends on time or threads, so that the same pictures give
 //! the same bytes.
 
@@ -52,8 +55,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let scheme = Scheme { alpha: 0.5, widen: 1.3 };
-        Options { scheme, f32_layers: Vec::new(), max_drop: 0.04, search_pictures: 24 }
+        let scheme = Scheme { alpha: 0.75, widen: 1.3 };
+        Options { scheme, f32_layers: Vec::new(), max_drop: 0.04, search_pictures: 48 }
     }
 }
 
@@ -115,10 +118,10 @@ pub fn quantize(
     let model = (entry(&metadata.arch)?.load)(weights, metadata)?;
     let calibration = Calibration::run(&*model, pictures, &mut |done| progress(Event::Calibrated(done)));
     let job = Job { weights, metadata, calibration, scheme: options.scheme };
-    let candidates = candidates(&job.calibration, &options.f32_layers)?;
+    let (int8, chosen) = candidates(&job.calibration, &options.f32_layers)?;
     let measured = &pictures[..options.search_pictures.clamp(1, pictures.len())];
     let mut search = Search::new(&job, &*model, measured, progress);
-    let (int8, report) = search.run(candidates, options.max_drop)?;
+    let (int8, report) = search.run(int8, &chosen, options.max_drop)?;
     let mut metadata = metadata.clone();
     if !metadata.config.is_object() {
         metadata.config = json!({});
@@ -127,8 +130,8 @@ pub fn quantize(
     job.file(&metadata, &int8)
 }
 
-/// The layers that can be int8 and are not to stay in f32.
-fn candidates(calibration: &Calibration, f32_layers: &[String]) -> Result<Int8Layers> {
+/// The layers that can be int8: those that shall be, and those chosen to stay in f32.
+fn candidates(calibration: &Calibration, f32_layers: &[String]) -> Result<(Int8Layers, Int8Layers)> {
     let is_under = |name: &str, prefix: &str| {
         name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
@@ -140,10 +143,11 @@ fn candidates(calibration: &Calibration, f32_layers: &[String]) -> Result<Int8La
     }
     let fits = |layer: &&Layer| layer.k() <= MAX_K && (!layer.is_depthwise || layer.channels.is_multiple_of(8));
     let can = layers().filter(|layer| !layer.inputs.is_empty()).filter(fits);
-    let wanted = can.filter(|layer| !f32_layers.iter().any(|prefix| is_under(&layer.name, prefix)));
-    let int8: Int8Layers = wanted.map(|layer| layer.name.clone()).collect();
+    let names = can.map(|layer| layer.name.clone());
+    let (chosen, int8): (Int8Layers, Int8Layers) =
+        names.partition(|name| f32_layers.iter().any(|prefix| is_under(name, prefix)));
     match int8.is_empty() {
         true => Err(Error::WeightsMismatch("no layer is left to quantise; leave fewer in f32".to_string())),
-        false => Ok(int8),
+        false => Ok((int8, chosen)),
     }
 }

@@ -34,6 +34,19 @@ pub trait Weights {
         None
     }
 
+    /// Holds the shape in the header of tensor `name`, if there is one, against `shape`: before memory of that size is asked for.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`] when it is another.
+    fn check_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
+        match self.info(name) {
+            Some(info) if info.shape != shape => {
+                Err(mismatch(&info.name, format_args!("has shape {:?}, not {shape:?}", info.shape)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether some layer has int8 weights.
     fn is_quantised(&self) -> bool {
         false
@@ -57,6 +70,7 @@ pub trait Weights {
     /// # Errors
     /// As for [`Weights::rows`].
     fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.check_shape(name, shape)?;
         let mut values = Vec::with_capacity(shape.iter().product());
         self.rows(name, shape, &mut |_, row| values.extend_from_slice(row))?;
         Ok(values)

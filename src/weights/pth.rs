@@ -100,9 +100,7 @@ fn state_dict(pickle: &Pickle) -> Result<Id> {
 impl Weights for PthFile<'_> {
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let (view, data) = self.tensors.get(name).ok_or_else(|| mismatch(name, "is missing"))?;
-        if view.shape != shape {
-            return Err(mismatch(name, format_args!("has shape {:?}, not {shape:?}", view.shape)));
-        }
+        self.check_shape(name, shape)?;
         let mut bad = None;
         view.rows(data, &mut |row, values| match values.iter().position(|v| !v.is_finite()) {
             Some(i) if bad.is_none() => bad = Some((values[i], row * values.len() + i)),
@@ -120,17 +118,17 @@ impl Weights for PthFile<'_> {
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
-        self.tensors.get(name).map(|(view, _)| info(name, view))
+        self.tensors.get(name).map(|tensor| info(name, tensor))
     }
 }
 
-fn info(name: &str, view: &TorchTensor) -> TensorInfo {
+fn info(name: &str, (view, _): &(TorchTensor, &[u8])) -> TensorInfo {
     TensorInfo { name: name.to_string(), shape: view.shape.clone(), dtype: view.storage.dtype }
 }
 
 impl StateDict for PthFile<'_> {
     fn tensors(&self) -> Vec<TensorInfo> {
-        self.tensors.iter().map(|(name, (view, _))| info(name, view)).collect()
+        self.tensors.iter().map(|(name, tensor)| info(name, tensor)).collect()
     }
 }
 

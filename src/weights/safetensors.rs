@@ -109,9 +109,7 @@ impl SafeTensorsFile<'_> {
     /// Calls `each` for some rows at a time of tensor `name`, which must be as said.
     fn blocks(&self, name: &str, shape: &[usize], dtypes: &[Dtype], each: &mut EachBlock) -> Result<()> {
         let info = self.header.info(name).ok_or_else(|| mismatch(name, "is missing"))?;
-        if info.shape != shape {
-            return Err(mismatch(name, format_args!("has shape {:?}, not {shape:?}", info.shape)));
-        }
+        self.check_shape(name, shape)?;
         if !dtypes.contains(&info.dtype) {
             let wanted: Vec<String> = dtypes.iter().map(|d| format!("{d:?}")).collect();
             return Err(mismatch(name, format_args!("is {:?}, not {}", info.dtype, wanted.join(" or "))));

@@ -20,7 +20,8 @@ test('an int8 mask is the same in every module', async ({ blank }) => {
       { module, weights: INT8_SEGMENTER, pictures: [ASTRONAUT, CHINA] },
     );
     expect(info).toMatchObject({ module, dtype: 'int8' });
-    expect(['dot-i16', 'dot-i8']).toContain(info.int8Gemm);
+    // Only relaxed SIMD has a dot of bytes, which the CPU may or may not make exact.
+    expect(module.startsWith('relaxed') ? ['dot-i16', 'dot-i8'] : ['dot-i16']).toContain(info.int8Gemm);
     masks.push(found);
   }
   const [first, ...others] = masks;
@@ -50,7 +51,9 @@ test('int8 boxes are near to those of f32', async ({ blank }) => {
     async ({ files, pictures }) => {
       const found = async (weights: string, dtype: string) => {
         const detector = await mobilesight.createDetector({ weights });
-        if (detector.info().dtype !== dtype) throw new Error(`${weights} is ${detector.info().dtype}`);
+        const info = detector.info();
+        // Which GEMM of integers runs is said where one does.
+        if (info.dtype !== dtype || (dtype === 'int8') !== (info.int8Gemm !== undefined)) throw new Error(info.dtype);
         const results = [];
         for (const picture of pictures) results.push((await detector.detect(picture)).detections);
         await detector.close();

@@ -40,7 +40,7 @@ pub struct Args {
     /// Layers that stay in f32, by their paths or the beginnings of these
     #[arg(long, value_name = "PATH", value_delimiter = ',')]
     f32_layers: Vec<String>,
-    /// Pictures that --max-drop is measured on (default: 24)
+    /// Pictures that --max-drop is measured on, which bounds the time (default: 48)
     #[arg(long, value_name = "N", value_parser = crate::options::count)]
     search_pictures: Option<usize>,
     /// How far channels keep scales of their own, 0 to 1
