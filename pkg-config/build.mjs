@@ -1,6 +1,6 @@
 // Builds what is published: dist/package (the npm package: wrapper and the four modules) and dist/page (the static page).
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashOf, root, step, whenChanged } from './run.mjs';
 import { ensureWasmToolchain } from './toolchain.mjs';
@@ -92,6 +92,9 @@ export async function buildPage() {
   });
   for (const folder of ['models', 'samples'])
     cpSync(join(root, 'www', folder), join(page, folder), { recursive: true });
+  // Always there: a page that asks for what is missing has an error in its console.
+  const index = join(root, 'www/models/torchvision/index.json');
+  writeFileSync(join(page, 'models/index.json'), existsSync(index) ? readFileSync(index) : '[]');
   rmSync(join(page, 'lib'), { recursive: true, force: true });
   cpSync(join(dist, 'package'), join(page, 'lib'), { recursive: true });
 }

@@ -9,9 +9,18 @@ export const cache = process.env.CARGO_TARGET_DIR || join(homedir(), '.cache/mob
 const order = '-C llvm-args=-pre-RA-sched=source';
 
 const instructionSets = [
-  { simd: 'simd128', features: ['+simd128'] },
-  { simd: 'relaxed', features: ['+simd128', '+relaxed-simd'] },
+  { simd: 'simd128', features: ['simd128'] },
+  { simd: 'relaxed', features: ['simd128', 'relaxed-simd'] },
 ];
+
+// What every engine of the floor has, by LLVM's names.
+const floor = ['bulk-memory', 'multivalue', 'mutable-globals', 'nontrapping-fptoint', 'sign-ext'];
+
+// Rust's default, which Chrome has from 96 on only.
+const beyondFloor = 'reference-types';
+
+// wasm-opt's names where they are its own.
+const wasmOptNames = { 'nontrapping-fptoint': 'nontrapping-float-to-int', simd128: 'simd', atomics: 'threads' };
 
 // Workers share one memory, so it comes from outside with a fixed maximum, and each sets up its own thread-locals.
 const shared = [
@@ -24,20 +33,14 @@ const shared = [
   '--export=__tls_base',
 ];
 
-// What every engine of the floor has; wasm-opt is told the rest a module.
-const floor = [
-  'bulk-memory',
-  'mutable-globals',
-  'nontrapping-float-to-int',
-  'sign-ext',
-  'reference-types',
-  'multivalue',
-];
-
+// The standard library may come compiled with all defaults. It names them in the module, and wasm-bindgen uses what it finds there, so
+// that the linker is told the features instead of asking the objects.
 function variant(name, simd, threads, features, linkArgs, cargoArgs, env) {
-  const flags = [`-C target-feature=${features.join(',')}`, order, ...linkArgs.map((arg) => `-C link-arg=${arg}`)];
-  const own = ['simd', ...(simd === 'relaxed' ? ['relaxed-simd'] : []), ...(threads ? ['threads'] : [])];
-  const wasmOptArgs = [...floor, ...own].map((feature) => `--enable-${feature}`);
+  const all = [...floor, ...features];
+  const links = ['--no-check-features', `--features=${all.join(',')}`, ...linkArgs];
+  const target = [...features.map((feature) => `+${feature}`), `-${beyondFloor}`];
+  const flags = [`-C target-feature=${target.join(',')}`, order, ...links.map((arg) => `-C link-arg=${arg}`)];
+  const wasmOptArgs = all.map((feature) => `--enable-${wasmOptNames[feature] ?? feature}`);
   return { name, simd, threads, rustflags: flags.join(' '), cargoArgs, env, wasmOptArgs, targetDir: join(cache, name) };
 }
 
@@ -47,9 +50,8 @@ function oneThread({ simd, features }) {
 
 // The stock standard library lacks atomics, so these build it anew; RUSTC_BOOTSTRAP lets stable's cargo do that.
 function withThreads({ simd, features }) {
-  const all = [...features, '+atomics', '+bulk-memory', '+mutable-globals'];
   const args = ['--features', 'threads', '-Zbuild-std=std,panic_abort'];
-  return variant(`${simd}-threads`, simd, true, all, shared, args, { RUSTC_BOOTSTRAP: '1' });
+  return variant(`${simd}-threads`, simd, true, [...features, 'atomics'], shared, args, { RUSTC_BOOTSTRAP: '1' });
 }
 
 export const variants = instructionSets.flatMap((set) => [oneThread(set), withThreads(set)]);

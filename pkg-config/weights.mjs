@@ -1,17 +1,19 @@
-// `npm run weights`: TorchVision's own checkpoints, fetched, checked, converted and put where the page finds them.
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+// `npm run weights`: TorchVision's own checkpoints, fetched, checked, converted, quantised, and put where the page finds them.
+// `npm run weights -- --pictures DIR` quantises by pictures like those to come; without, by the samples of the page, which are few.
 import { Buffer } from 'node:buffer';
-import { join } from 'node:path';
-import { root, step } from './run.mjs';
-import { cache } from './variants.mjs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { mobilesight } from './cli.mjs';
+import { root } from './run.mjs';
 
-const site = 'https://download.pytorch.org/models/';
-const kept = join(homedir(), '.cache/mobilesight/weights');
+const usage = 'npm run weights [-- --pictures DIR] [-- --site URL]';
 
-// The files as TorchVision names them, with their sizes in MB; the last eight digits of a name begin its SHA-256.
-const files = [
+// The files as TorchVision names them, with their sizes in MB; the last eight digits of a name begin its SHA-256. Of
+// fcn_mobilenet_v3_large it has none.
+const checkpoints = [
   {
     arch: 'fasterrcnn_mobilenet_v3_large_320_fpn',
     path: 'fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth',
@@ -23,41 +25,82 @@ const files = [
   { arch: 'deeplabv3_mobilenet_v3_large', path: 'deeplabv3_mobilenet_v3_large-fc3c493d.pth', mb: 42.301 },
   { arch: 'mobilenet_v3_large', path: 'mobilenet_v3_large-5c1a4163.pth', mb: 21.107 },
   { arch: 'mobilenet_v3_small', path: 'mobilenet_v3_small-047dcff4.pth', mb: 9.829 },
+  // Trained for int8, so that it is converted as it is.
+  { arch: 'quantized_mobilenet_v3_large', path: 'quantized/mobilenet_v3_large_qnnpack-5bcacf28.pth', mb: 21.554 },
 ];
 
-/** The checkpoint in the machine's cache; throws where it cannot be fetched or is not what its name says. */
-async function fetchCheckpoint({ path, mb }) {
+const defaults = {
+  site: 'https://download.pytorch.org/models/',
+  files: checkpoints,
+  pictures: join(root, 'www/samples'),
+  kept: join(homedir(), '.cache/mobilesight/weights'),
+  folder: join(root, 'www/models/torchvision'),
+};
+
+/** The checkpoint in the folder `kept`; throws where it cannot be fetched or is not what its name says. */
+async function fetchCheckpoint({ path, mb }, { site, kept }) {
   const file = join(kept, path);
   if (existsSync(file)) return file;
-  const response = await fetch(site + path);
-  if (!response.ok) throw new Error(`${site}${path} answers ${response.status}.`);
+  const response = await fetch(new URL(path, site)).catch(() => {
+    throw new Error(`Weights: ${site} cannot be reached from here; connect and run it again.`);
+  });
+  if (!response.ok) throw new Error(`Weights: ${site}${path} answers ${response.status}.`);
   console.log(`Weights: fetching ${path}, ${mb} MB`);
   const bytes = Buffer.from(await response.arrayBuffer());
   const hash = createHash('sha256').update(bytes).digest('hex');
   const prefix = /-([0-9a-f]{8})\.pth$/.exec(path)[1];
-  if (!hash.startsWith(prefix)) throw new Error(`${path} has the SHA-256 ${hash}, which its name does not begin.`);
-  mkdirSync(kept, { recursive: true });
+  if (!hash.startsWith(prefix)) throw new Error(`Weights: ${path} has the SHA-256 ${hash}, not that of its name.`);
+  mkdirSync(dirname(file), { recursive: true });
   // Whole or not at all: a file under its own name is a good one.
   writeFileSync(`${file}.part`, bytes);
   renameSync(`${file}.part`, file);
   return file;
 }
 
-function convert(checkpoint, arch) {
-  const out = join(root, 'www/models/torchvision', `${arch}.f16.safetensors`);
-  mkdirSync(join(root, 'www/models/torchvision'), { recursive: true });
-  const program = ['run', '--locked', '--release', '--quiet', '--features', 'cli', '--bin', 'mobilesight', '--'];
-  const args = ['convert', checkpoint, '--arch', arch, '--dtype', 'f16', '-o', out];
-  step(`Weights of ${arch}`, 'cargo', [...program, ...args], { env: { CARGO_TARGET_DIR: cache } });
-  console.log(`${out}: ${(readFileSync(out).length / 1e6).toFixed(1)} MB`);
+/** The two files of a checkpoint, as the page's index lists them. */
+function make(checkpoint, arch, { folder, pictures }) {
+  const names = { int8: `${arch}.int8.safetensors`, f32: `${arch}.f16.safetensors` };
+  const [int8, f32] = [join(folder, names.int8), join(folder, names.f32)];
+  const isInt8 = arch.startsWith('quantized_');
+  if (isInt8) mobilesight(`Weights of ${arch}`, ['convert', checkpoint, '-o', int8]);
+  else {
+    mobilesight(`Weights of ${arch}`, ['convert', checkpoint, '--arch', arch, '--dtype', 'f16', '-o', f32]);
+    mobilesight(`The same in int8`, ['quantize', f32, '--pictures', pictures, '-o', int8]);
+  }
+  return (isInt8 ? ['int8'] : ['int8', 'f32']).map((dtype) => {
+    const bytes = statSync(join(folder, names[dtype])).size;
+    return { arch, dtype, file: `./models/torchvision/${names[dtype]}`, bytes };
+  });
 }
 
-for (const file of files) {
-  try {
-    convert(await fetchCheckpoint(file), file.arch);
-  } catch (error) {
-    const offline = error instanceof TypeError;
-    console.error(offline ? `Weights: ${site} cannot be reached from here; connect and run it again.` : error.message);
-    process.exit(1);
-  }
+/** The index with what is new in place of what was there of the same architectures. */
+function writeIndex(folder, added) {
+  const path = join(folder, 'index.json');
+  const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : [];
+  const kept = before.filter(({ arch }) => added.every((entry) => entry.arch !== arch));
+  writeFileSync(path, JSON.stringify([...kept, ...added], null, 2));
 }
+
+/** Makes the weights of `files`, one after another; what was made before an error stays. */
+export async function makeWeights(options) {
+  const all = { ...defaults, ...options };
+  mkdirSync(all.folder, { recursive: true });
+  for (const file of all.files) writeIndex(all.folder, make(await fetchCheckpoint(file, all), file.arch, all));
+}
+
+async function main() {
+  const { values } = parseArgs({ options: { pictures: { type: 'string' }, site: { type: 'string' } } });
+  if (values.pictures) values.pictures = resolve(values.pictures);
+  else
+    console.log(
+      'Weights: no --pictures, so the samples of the page calibrate int8; some dozens like those to come do better.',
+    );
+  await makeWeights(values);
+  console.log(`Weights: in ${defaults.folder}; npm run demo shows them.`);
+}
+
+if (process.argv[1] === import.meta.filename)
+  await main().catch((error) => {
+    console.error(error.code?.startsWith('ERR_PARSE_ARGS') ? `${error.message}\nUsage: ${usage}` : error.message);
+    process.exit(1);
+  });

@@ -12,6 +12,31 @@ pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync + Send) {
     (0..tasks).for_each(f);
 }
 
+/// The threads that calls of this file share work between.
+pub fn threads() -> usize {
+    #[cfg(feature = "threads")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "threads"))]
+    1
+}
+
+/// As [`for_each`], with `scratch` cut into an equal part for each of [`threads`], which a task may use as it likes.
+pub fn for_each_with<T: Send>(tasks: usize, scratch: &mut [T], f: impl Fn(usize, &mut [T]) + Sync + Send) {
+    #[cfg(feature = "threads")]
+    if tasks > 1 && threads() > 1 {
+        use rayon::prelude::*;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let (next, len) = (AtomicUsize::new(0), scratch.len() / threads());
+        let claim = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|task| *task < tasks);
+        return scratch.par_chunks_exact_mut(len).for_each(|scratch| {
+            while let Some(task) = claim() {
+                f(task, scratch);
+            }
+        });
+    }
+    (0..tasks).for_each(|task| f(task, scratch));
+}
+
 /// Calls `f(i, chunk i)` for the chunks of `len` elements of `data`, as [`for_each`] does.
 pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
     #[cfg(feature = "threads")]

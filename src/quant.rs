@@ -134,10 +134,19 @@ impl QWeights {
     /// [`Error::WeightsMismatch`], naming the weight, for a scale outside of 2^-40..=2^40, or for -128, which the dots of
     /// pairs could not hold.
     pub fn new(name: &str, weight: Vec<i8>, scale: Vec<f32>) -> Result<QWeights> {
-        check_scales(name, &scale)?;
         if weight.contains(&i8::MIN) {
             return Err(mismatch(name, "holds -128; int8 weights are symmetric, -127 to 127"));
         }
+        Self::full_range(name, weight, scale)
+    }
+
+    /// Weights that may be -128, as QNNPACK's are. Only the dot of
+    /// signed bytes cannot hold it: two products of -128 by -128 leave the i16 that some Arm CPUs add them in.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`], naming the weight, for a scale outside of 2^-40..=2^40.
+    pub fn full_range(name: &str, weight: Vec<i8>, scale: Vec<f32>) -> Result<QWeights> {
+        check_scales(name, &scale)?;
         Ok(QWeights { weight, scale })
     }
 

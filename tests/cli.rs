@@ -5,6 +5,7 @@ mod command_line;
 
 use command_line::*;
 use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder};
+use mobilesight::models::registry::REGISTRY;
 use mobilesight::nn::boxes::iou;
 use serde_json::{Value, json};
 use std::fs::{read, read_to_string, write};
@@ -138,6 +139,27 @@ fn a_checkpoint_is_converted() {
     assert!(words.contains("1 labels for"), "{words}");
 }
 
+/// A checkpoint of quantisation-aware training becomes an int8 file, which runs and is measured.
+#[test]
+fn a_quantisation_aware_checkpoint_is_converted() {
+    let (folder, qat) = (folder("qat"), "tests/golden/mobilenet_v3_large_w035_qat.pth");
+    let (int8, classes) = (folder.join("int8.safetensors"), folder.join("classes"));
+    text(&["convert", qat, "-o", utf8(&int8), "--license", "MIT"]);
+    let info = parsed(&["info", utf8(&int8)]);
+    assert_eq!((&info["arch"], &info["license"]), (&json!("quantized_mobilenet_v3_large"), &json!("MIT")));
+    assert_eq!((&info["dtypes"]["I8"]["tensors"], &info["task"]), (&json!(64), &json!("classification")));
+    let best = parsed(&["run", "--weights", utf8(&int8), "--picture", &sample("coffee.png"), "--top", "1"]);
+    let class = classes.join(best["classes"][0]["classId"].to_string());
+    std::fs::create_dir_all(&class).unwrap();
+    std::fs::copy(sample("coffee.png"), class.join("coffee.png")).unwrap();
+    let measured = parsed(&["eval", "--weights", utf8(&int8), "--pictures", utf8(&classes)]);
+    assert_eq!((&measured["top1"], &measured["pictures"]), (&json!(100.0), &json!(1)));
+    let words = refusal(&["convert", qat, "-o", utf8(&int8), "--dtype", "f16"]);
+    assert!(words.contains("leave --dtype out"), "{words}");
+    let words = refusal(&["run", "--weights", qat, "--picture", &sample("coffee.png")]);
+    assert!(words.contains("mobilesight convert"), "{words}");
+}
+
 #[test]
 fn info_tells_what_is_in_a_file() {
     let info = parsed(&["info", SEGMENTER]);
@@ -150,6 +172,24 @@ fn info_tells_what_is_in_a_file() {
     let parameters = info["parameters"].as_u64().unwrap();
     assert!(2 * parameters < bytes && 2 * parameters > bytes * 9 / 10, "{parameters}");
     assert!(text(&["info", SEGMENTER]).contains("sky, building"));
+    assert_eq!(info["input"], json!([320, 320]));
+    let int8 = parsed(&["info", "www/models/street-lraspp-mobilenetv3.int8.safetensors"]);
+    assert_eq!((&int8["macs"], &int8["input"]), (&info["macs"], &info["input"]));
+    let words = text(&["info", DETECTOR]);
+    assert!(words.contains(" at 320 x 320") && words.contains(" more for each proposal"), "{words}");
+}
+
+/// The README's table is this command's.
+#[test]
+fn models_lists_the_registry() {
+    let table = text(&["models"]);
+    let readme = read_to_string("README.md").unwrap();
+    for line in table.lines() {
+        assert!(readme.contains(line), "README.md lacks {line}; take the table of `mobilesight models`");
+    }
+    let models = parsed(&["models"])["models"].as_array().unwrap().clone();
+    let archs: Vec<_> = models.iter().map(|model| model["arch"].as_str().unwrap()).collect();
+    assert_eq!(archs, REGISTRY.iter().map(|entry| entry.arch).collect::<Vec<_>>());
 }
 
 #[test]
@@ -205,7 +245,7 @@ fn a_wrong_command_line_exits_with_two() {
     ] {
         assert_eq!(mobilesight(args).status.code(), Some(2), "{args:?}");
     }
-    for command in ["run", "convert", "eval", "info", "bench"] {
+    for command in ["run", "convert", "eval", "info", "models", "bench"] {
         assert!(text(&[command, "--help"]).contains(&format!("  mobilesight {command} ")), "{command} has an example");
     }
 }

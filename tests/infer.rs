@@ -39,7 +39,16 @@ impl Weights for Recorder {
 
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         self.add(name, shape);
-        let row = vec![0.0; shape[1..].iter().product()];
+        // A scale of zero is refused.
+        let value = if name.ends_with("scale") { 1.0 } else { 0.0 };
+        let row = vec![value; shape[1..].iter().product()];
+        (0..shape[0]).for_each(|i| each(i, &row));
+        Ok(())
+    }
+
+    fn byte_rows(&self, name: &str, shape: &[usize], _: Dtype, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.add(name, shape);
+        let row = vec![0; shape[1..].iter().product()];
         (0..shape[0]).for_each(|i| each(i, &row));
         Ok(())
     }
@@ -223,7 +232,7 @@ fn torchs_own_checkpoints_are_found() {
         (
             "mobilenet_v3_large_w035_qat",
             Arch::Large,
-            "mobilenet_v3_large",
+            "quantized_mobilenet_v3_large",
             [("num_classes", 100), ("last_channel", 448)],
         ),
     ] {

@@ -3,10 +3,12 @@
 mod oracle;
 
 use mobilesight::image::Image;
-use mobilesight::kernels::argmax_f32::argmax_f32;
+use mobilesight::kernels::argmax_f32::argmax_row;
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
+use mobilesight::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
+use mobilesight::kernels::resize_f32::bilinear_row;
 use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear};
 use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
 use mobilesight::kernels::{Activation, Pixels};
@@ -264,18 +266,89 @@ fn depthwise_over_blocks_of_channels() {
     }
 }
 
+fn run_expand_depthwise<S: Simd>(s: Shape, k: usize, act: Activation) {
+    let mut ws = dirty();
+    let (h, w) = s.out();
+    let (x, weight) = (noise(8, s.h * s.w * k), noise(9, s.kernel * s.kernel * s.c));
+    let (bias, wide_weight, wide_bias) = (noise(10, s.c), noise(11, s.c * k), noise(12, s.c));
+    let mut panels = PackedB::new(&wide_bias, k);
+    (0..s.c).for_each(|n| panels.set_column(n, wide_weight[n * k..][..k].iter().copied()));
+    let input = tensor(&mut ws, s.h, s.w, k, 0, &x);
+    let mut out = ws.tensor(h, w, s.c, 0);
+    let mut row_sums = vec![f32::NAN; h * s.c];
+    let bands = Bands::new((s.h, s.w), s.kernel, s.stride, s.dilation);
+    let mut scratch = vec![f32::NAN; bands.scratch()];
+    let pixels = |pitch, pixel| Pixels { start: 0, row: pitch, pixel };
+    let (to, size) = (pixels(out.row_pitch(), s.c), (s.h, s.w));
+    let expand = Expand { size, a: (input.data(), pixels(input.row_pitch(), k)), b: panels.data(), k, activation: act };
+    let both = ExpandDepthwise {
+        expand,
+        kernel: s.kernel,
+        stride: s.stride,
+        dilation: s.dilation,
+        weight: &weight,
+        bias: &bias,
+        activation: act,
+        c: (out.data_mut(), to),
+        row_sums: Some(&mut row_sums),
+    };
+    expand_depthwise_f32::<S>(both, bands, &mut scratch);
+    let pointwise = Shape { c: k, n: s.c, kernel: 1, stride: 1, padding: 0, dilation: 1, ..s };
+    let wide = oracle::conv(pointwise, &x, &wide_weight, &wide_bias, act);
+    let want = oracle::depthwise(s, &wide, &weight, &bias, act);
+    assert_close(&out.to_vec(), &want, &(S::NAME, s, k, act));
+    for y in 0..h {
+        let sums: Vec<f32> =
+            (0..s.c).map(|c| want[y * w * s.c..][..w * s.c].iter().skip(c).step_by(s.c).sum()).collect();
+        assert_close(&row_sums[y * s.c..][..s.c], &sums, &("row sums", s));
+    }
+}
+
 #[test]
-fn argmax_is_the_first_of_the_largest() {
-    for n in 1..=23 {
-        for at in 0..n {
-            let mut x = noise(30 + at as u64, n);
-            x[at] = 2.0;
-            assert_eq!(argmax_f32::<Best>(&x), at, "{n} floats");
-            x[n - 1] = 2.0;
-            assert_eq!(argmax_f32::<Best>(&x), at, "{n} floats, two of them equal");
+fn expand_depthwise_at_every_remainder_of_the_tile() {
+    for kernel in [3, 5] {
+        for (stride, dilation) in [(1, 1), (2, 1), (1, 2)] {
+            for w in 1..=19 {
+                let padding = (kernel - 1) / 2 * dilation;
+                let s = Shape { h: 1 + w % 5, w, c: 8 * (1 + w % 5), n: 0, kernel, stride, padding, dilation };
+                run_expand_depthwise::<Best>(s, 1 + w % 4, ACTIVATIONS[w % 5]);
+            }
         }
     }
-    assert_eq!(argmax_f32::<Best>(&[-3.0, -1.0, -2.0, -1.0, -9.0]), 1);
+}
+
+/// Tall pictures, whose bands see rows of each other, and one as wide as a band of a single row.
+#[test]
+fn expand_depthwise_over_bands() {
+    let shapes = [(230, 33, 3, 1, 1), (231, 50, 5, 2, 1), (120, 61, 5, 1, 2), (200, 30, 3, 2, 1), (3, 2700, 3, 1, 1)];
+    for (h, w, kernel, stride, dilation) in shapes {
+        let padding = (kernel - 1) / 2 * dilation;
+        let s = Shape { h, w, c: 24, n: 0, kernel, stride, padding, dilation };
+        run_expand_depthwise::<Best>(s, 3, Activation::Hardswish);
+    }
+}
+
+/// Against the row resized in all classes and then searched: growing, staying and shrinking, and with equal classes.
+#[test]
+fn argmax_of_a_resized_row() {
+    for classes in [1, 2, 5, 21] {
+        for (columns, width) in [(1, 1), (1, 9), (3, 3), (5, 40), (7, 30), (6, 13), (9, 4), (40, 320)] {
+            let mut x = noise(30, columns * classes);
+            x.iter_mut().for_each(|v| *v = (*v * 4.0).round());
+            let mut ws = dirty();
+            let scores = tensor(&mut ws, 1, columns, classes, 0, &x);
+            let (mut column, mut row) = (vec![0.0; columns * classes], vec![0.0; width * classes]);
+            bilinear_row(&scores, (1, width), 0, &mut column, &mut row);
+            let first_of_the_largest = |pixel: &[f32]| {
+                let largest = pixel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                pixel.iter().position(|v| *v == largest).unwrap() as u8
+            };
+            let want: Vec<u8> = row.chunks_exact(classes).map(first_of_the_largest).collect();
+            let mut got = vec![255; width];
+            argmax_row::<Best>(&column, classes, &mut got);
+            assert_eq!(got, want, "{classes} classes, {columns} columns to {width}");
+        }
+    }
 }
 
 #[test]
@@ -300,7 +373,15 @@ fn weighted_sum_refuses_a_short_input() {
 #[test]
 fn bilinear_pictures() {
     let normalise = Normalise::new([0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
-    for (from, to) in [((1, 1), (3, 2)), ((5, 7), (5, 7)), ((6, 9), (3, 4)), ((3, 5), (8, 13)), ((40, 30), (7, 6))] {
+    for (from, to) in [
+        ((1, 1), (3, 2)),
+        ((5, 7), (5, 7)),
+        ((6, 9), (3, 4)),
+        ((3, 5), (8, 13)),
+        ((40, 30), (7, 6)),
+        ((7, 90), (130, 20)),
+        ((300, 8), (70, 5)),
+    ] {
         let rgba: Vec<u8> = noise(21, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
         let image = Image::new(&rgba, from.1, from.0).unwrap();
         let mut out = vec![f32::NAN; to.0 * to.1 * 3];
@@ -315,7 +396,14 @@ fn bilinear_pictures() {
 #[test]
 fn antialiased_pictures() {
     let normalise = Normalise::new([0.0; 3], [1.0; 3]);
-    for (from, to) in [((5, 7), (5, 7)), ((6, 9), (3, 4)), ((3, 5), (8, 13)), ((40, 30), (7, 6))] {
+    for (from, to) in [
+        ((5, 7), (5, 7)),
+        ((6, 9), (3, 4)),
+        ((3, 5), (8, 13)),
+        ((40, 30), (7, 6)),
+        ((7, 90), (130, 20)),
+        ((300, 8), (70, 5)),
+    ] {
         let rgba: Vec<u8> = noise(22, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
         let image = Image::new(&rgba, from.1, from.0).unwrap();
         let mut out = vec![f32::NAN; to.0 * to.1 * 3];

@@ -18,7 +18,7 @@ import { printSummary, writeReport, writeScale } from './report.mjs';
 import { scaleSection } from './scale-report.mjs';
 import { measureScale } from './scale.mjs';
 import { serve } from './server.mjs';
-import { findFile, generatedWeights, peerFolders } from './weights.mjs';
+import { findFile, generatedWeights, peerFolders, quantisedWeights } from './weights.mjs';
 
 const shared = process.env.MOBILESIGHT_SHARED ?? join(root, '../shared');
 const engineFolder = join(root, 'dist/package/engine');
@@ -48,14 +48,16 @@ async function build() {
 }
 
 /** The folders with each side's weights, and the peers' versions. */
-function entrants() {
+function entrants(chosen) {
   const peers = peerFolders(shared);
   if (peers.length === 0) {
     console.log(
       `Peers: no models in ${shared}/peers (MOBILESIGHT_SHARED names another folder), so mobilesight runs alone`,
     );
   }
-  return { ours: [generatedWeights()], peers, versions: peers.length ? installPeers() : {} };
+  const generated = chosen.filter(({ weights }) => !weights).map(({ name }) => name);
+  const ours = [generatedWeights(), quantisedWeights(generated)];
+  return { ours, peers, versions: peers.length ? installPeers() : {} };
 }
 
 /** A function from (engine, model, dtype) to the URL of the weights, which it adds to `files`, or undefined. */
@@ -100,7 +102,7 @@ function startServer(files) {
 }
 
 async function compete(chosen, options) {
-  const { versions, ...weights } = entrants();
+  const { versions, ...weights } = entrants(chosen);
   const files = new Map(weights.peers.length ? servedPeers() : []);
   const all = contestants(chosen, weightsFinder(weights, files));
   announce(chosen, all, versions);

@@ -4,27 +4,60 @@ import { Buffer } from 'node:buffer';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { hashOf, step } from '../../pkg-config/run.mjs';
+import { hashOf, root, step } from '../../pkg-config/run.mjs';
 import { cache as targetDir } from '../../pkg-config/variants.mjs';
 import { linearWeights } from './generator.mjs';
 import { fillInitializer } from './onnx.mjs';
 
 const cache = join(homedir(), '.cache/mobilesight/bench');
+const generator = ['examples/generated_weights.rs', 'tests/generator/mod.rs'];
+// What an int8 file depends on beside its f32 one: the pictures, the quantiser, and the layers that it knows.
+const quantiser = ['www/samples', 'src/calibrate.rs', 'src/quant.rs', 'src/quantize', 'src/nn/layer.rs', 'src/models'];
 const detector = 'frcnn320.onnx';
 const fc6 = { name: 'roi_heads.box_head.fc6.weight', out: 1024, inputs: 12544 };
+
+const cargoRun = (what, target, args) =>
+  step(what, 'cargo', ['run', '--locked', '--release', '--quiet', ...target, '--', ...args], {
+    env: { CARGO_TARGET_DIR: targetDir },
+  });
+
+/** The cache folder of what `sources` and `args` make. */
+function cacheFolder(sources, args = []) {
+  const folder = join(cache, [hashOf(sources).slice(0, 16), ...args].join(''));
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
 
 /**
  * The folder with our generated weights; `args` go to the example, and each set of them has a folder of its own.
  */
 export function generatedWeights(args = []) {
-  const hash = hashOf(['examples/generated_weights.rs', 'tests/support/mod.rs']);
-  const folder = join(cache, [hash.slice(0, 16), ...args].join(''));
+  const folder = cacheFolder(generator, args);
   const done = join(folder, 'complete');
   if (!existsSync(done)) {
-    mkdirSync(folder, { recursive: true });
-    const cargo = ['run', '--locked', '--release', '--quiet', '--example', 'generated_weights', '--', folder, ...args];
-    step('Weights', 'cargo', cargo, { env: { CARGO_TARGET_DIR: targetDir } });
+    cargoRun('Weights', ['--example', 'generated_weights'], [folder, ...args]);
     writeFileSync(done, '');
+  }
+  return folder;
+}
+
+/** The folder with the int8 files of the generated models `names`, every layer in int8 that can be. */
+export function quantisedWeights(names) {
+  const [from, folder] = [generatedWeights(), cacheFolder([...generator, ...quantiser])];
+  for (const name of names) {
+    const file = join(folder, `${name}.int8.safetensors`);
+    if (existsSync(file)) continue;
+    // No distance from f32 is more than 1, so no layer is left in f32.
+    const all = ['--max-drop', '1', '--search-pictures', '1'];
+    const paths = [
+      join(from, `${name}.f32.safetensors`),
+      '--pictures',
+      join(root, 'www/samples'),
+      '-o',
+      `${file}.part`,
+    ];
+    cargoRun(`Weights of ${name}`, ['--features', 'cli', '--bin', 'mobilesight'], ['quantize', ...paths, ...all]);
+    renameSync(`${file}.part`, file);
   }
   return folder;
 }

@@ -282,18 +282,7 @@ impl Job<'_> {
                         std::array::from_fn(|i| conv.a.0.as_ptr().add(tile.a[i] + tap.a + pass.from));
                     // LLVM would add the tap to each pixel at every step.
                     let start = std::hint::black_box(start);
-                    let mut a: [*const f32; R] = std::array::from_fn(|i| start[i]);
-                    let mut b = bias.add((tap.b + pass.from) * NR);
-                    for _ in pass.from..pass.to {
-                        b = b.add(NR);
-                        let (b0, b1) = (S::load(b), S::load(b.add(4)));
-                        for i in 0..R {
-                            let s = S::load_splat(a[i]);
-                            acc[i][0] = S::madd(s, b0, acc[i][0]);
-                            acc[i][1] = S::madd(s, b1, acc[i][1]);
-                            a[i] = a[i].add(1);
-                        }
-                    }
+                    acc = steps::<S, R>(acc, start, bias.add((tap.b + pass.from + 1) * NR), pass.to - pass.from);
                 }
                 if pass.is_last {
                     acc = activate::<S, R>(conv.activation, acc);
@@ -332,9 +321,37 @@ impl Job<'_> {
     }
 }
 
+/// acc + `count` steps of the sum, of R rows from `a` and of a panel from `b`.
+///
+/// # Safety
+/// `a` must be valid for reads of `count` floats each, and `b` of `count` * [`NR`].
+#[inline(always)]
+pub(super) unsafe fn steps<S: Simd, const R: usize>(
+    mut acc: [[S::F32; 2]; R],
+    start: [*const f32; R],
+    mut b: *const f32,
+    count: usize,
+) -> [[S::F32; 2]; R] {
+    let mut a: [*const f32; R] = std::array::from_fn(|i| start[i]);
+    // SAFETY: the caller's.
+    unsafe {
+        for _ in 0..count {
+            let (b0, b1) = (S::load(b), S::load(b.add(4)));
+            for i in 0..R {
+                let s = S::load_splat(a[i]);
+                acc[i][0] = S::madd(s, b0, acc[i][0]);
+                acc[i][1] = S::madd(s, b1, acc[i][1]);
+                a[i] = a[i].add(1);
+            }
+            b = b.add(NR);
+        }
+    }
+    acc
+}
+
 /// The activation of a tile: one branch for all of its rows.
 #[inline(always)]
-fn activate<S: Simd, const R: usize>(activation: Activation, acc: [[S::F32; 2]; R]) -> [[S::F32; 2]; R] {
+pub(super) fn activate<S: Simd, const R: usize>(activation: Activation, acc: [[S::F32; 2]; R]) -> [[S::F32; 2]; R] {
     match activation {
         Activation::Identity => acc,
         Activation::Relu => acc.map(|row| row.map(|v| Activation::Relu.apply::<S>(v))),

@@ -45,10 +45,28 @@ const BLOCK_BYTES: usize = 24 << 10;
 /// Least channels of a block: two cache lines of a pixel.
 const MIN_BLOCK: usize = 32;
 
-struct Job<'a> {
-    d: &'a Depthwise<'a>,
-    c: Shared,
-    sums: Option<Shared>,
+/// The convolution that all outputs share.
+#[derive(Clone, Copy)]
+pub(super) struct Filter<'a> {
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    /// [kernel, kernel, channels].
+    pub weight: &'a [f32],
+    /// [channels].
+    pub bias: &'a [f32],
+    pub activation: Activation,
+}
+
+/// A filter on its way over a picture: `width` output columns, and where pixels lie.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub filter: Filter<'a>,
+    pub width: usize,
+    pub a: (*const f32, Pixels),
+    pub c: (Shared, Pixels),
+    /// [h, channels], filled with zeros.
+    pub sums: Option<Shared>,
 }
 
 /// Runs `d` with the words of `S`.
@@ -62,6 +80,7 @@ pub fn depthwise_f32<S: Simd>(mut d: Depthwise) {
     }
     let reach = (d.kernel - 1) * d.dilation;
     let (rows, cols) = ((h - 1) * d.stride + reach + 1, (w - 1) * d.stride + reach + 1);
+    assert!(matches!((d.kernel, d.stride), (3 | 5, 1 | 2)), "no depthwise kernel of this size and stride");
     assert!(d.channels.is_multiple_of(4), "channels come in fours");
     assert!(d.stride == 1 || d.dilation == 1, "stride and dilation do not meet");
     assert_eq!(d.weight.len(), d.kernel * d.kernel * d.channels, "weight is [kernel, kernel, channels]");
@@ -69,34 +88,50 @@ pub fn depthwise_f32<S: Simd>(mut d: Depthwise) {
     assert!(d.a.1.end(rows, cols, d.channels) <= d.a.0.len(), "a is too short");
     assert!(d.c.1.end(h, w, d.channels) <= d.c.0.len(), "c is too short");
     assert!(d.row_sums.as_ref().is_none_or(|s| s.len() == h * d.channels), "row sums are [h, channels]");
-    let row = match (d.kernel, d.stride) {
-        (3, 1) => Job::row::<S, 3, 1>,
-        (3, 2) => Job::row::<S, 3, 2>,
-        (5, 1) => Job::row::<S, 5, 1>,
-        (5, 2) => Job::row::<S, 5, 2>,
-        other => panic!("no depthwise kernel for size and stride {other:?}"),
-    };
     let c = Shared(std::mem::take(&mut d.c.0).as_mut_ptr());
     let sums = d.row_sums.take().map(|s| {
         s.fill(0.0);
         Shared(s.as_mut_ptr())
     });
-    let job = Job { d: &d, c, sums };
-    // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes a row of its own.
-    parallel::for_each(h, |y| unsafe { row(&job, y) });
+    let Depthwise { kernel, stride, dilation, weight, bias, activation, .. } = d;
+    let filter = Filter { kernel, stride, dilation, weight, bias, activation };
+    let a = Shared(d.a.0.as_ptr().cast_mut());
+    let (at_a, at_c, channels) = (d.a.1, d.c.1, d.channels);
+    parallel::for_each(h, |y| {
+        let job = Job { filter, width: w, a: (a.get(), at_a), c: (c, at_c), sums };
+        // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes a row of its own.
+        unsafe { job.row::<S>(y, 0..channels) };
+    });
 }
 
 impl Job<'_> {
+    /// Some channels of output row `y`.
+    ///
+    /// # Safety
+    /// Every tap of the row must lie in a, and the row in c and the sums, which no other task may write.
+    #[inline(always)]
+    pub(super) unsafe fn row<S: Simd>(&self, y: usize, channels: Range<usize>) {
+        let row = match (self.filter.kernel, self.filter.stride) {
+            (3, 1) => Job::blocks::<S, 3, 1>,
+            (3, 2) => Job::blocks::<S, 3, 2>,
+            (5, 1) => Job::blocks::<S, 5, 1>,
+            (5, 2) => Job::blocks::<S, 5, 2>,
+            other => unreachable!("asserted: {other:?}"),
+        };
+        // SAFETY: the caller's.
+        unsafe { row(self, y, channels) };
+    }
+
     /// Output row `y`, in runs of 4, 2 and 1 pixels that lie a dilation apart.
     ///
     /// # Safety
-    /// Every tap of the row must lie in a, and the row in c and the sums.
-    unsafe fn row<S: Simd, const K: usize, const STRIDE: usize>(&self, y: usize) {
-        let (width, step) = (self.d.size.1, self.d.dilation);
+    /// As for [`Job::row`].
+    unsafe fn blocks<S: Simd, const K: usize, const STRIDE: usize>(&self, y: usize, channels: Range<usize>) {
+        let (width, step) = (self.width, self.filter.dilation);
         let columns = (width - 1) * STRIDE + (K - 1) * step + 1;
         let block = (BLOCK_BYTES / (4 * K * columns) / 4 * 4).max(MIN_BLOCK);
-        for first in (0..self.d.channels).step_by(block) {
-            let channels = first..self.d.channels.min(first + block);
+        for first in channels.clone().step_by(block) {
+            let channels = first..channels.end.min(first + block);
             for phase in 0..step.min(width) {
                 let count = (width - phase).div_ceil(step);
                 let at = |done: usize| (y, phase + done * step);
@@ -123,21 +158,21 @@ impl Job<'_> {
         count: usize,
         channels: Range<usize>,
     ) {
-        let d = self.d;
-        let (step_x, step_y) = (d.a.1.pixel * d.dilation, d.a.1.row * d.dilation);
-        let (step_c, pitch, activation) = (d.c.1.pixel * d.dilation, d.channels, d.activation);
-        let (weight, bias) = (d.weight.as_ptr(), d.bias.as_ptr());
+        let Filter { dilation, weight, bias, activation, .. } = self.filter;
+        let (at_a, at_c) = (self.a.1, self.c.1);
+        let (step_x, step_y, step_c) = (at_a.pixel * dilation, at_a.row * dilation, at_c.pixel * dilation);
+        let (pitch, weight, bias) = (bias.len(), weight.as_ptr(), bias.as_ptr());
         // Opaque, so that rows stay a loop: unrolled, LLVM would finish one pixel after the other and V8 spill what they share.
         let rows = std::hint::black_box(K);
         let sums = self.sums.map(|sums| sums.0.wrapping_add(y * pitch));
         // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` floats each.
         unsafe {
-            let mut a = d.a.0.as_ptr().add(d.a.1.at(y * STRIDE, x * STRIDE));
-            let mut c = self.c.0.add(d.c.1.at(y, x));
+            let mut a = self.a.0.wrapping_add(at_a.at(y * STRIDE, x * STRIDE));
+            let mut c = self.c.0.0.add(at_c.at(y, x));
             for _ in 0..count {
                 for ch in channels.clone().step_by(4) {
                     let mut acc = [S::load(bias.add(ch)); T];
-                    let (mut a, mut weight) = (a.add(ch), weight.add(ch));
+                    let (mut a, mut weight) = (a.wrapping_add(ch), weight.add(ch));
                     for _ in 0..rows {
                         let w: [S::F32; K] = std::array::from_fn(|kx| S::load(weight.add(kx * pitch)));
                         for column in 0..(T - 1) * STRIDE + K {

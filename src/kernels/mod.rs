@@ -2,14 +2,17 @@
 //!
 //! | kernel | dtype | tile |
 //! |---|---|---|
-//! | [`argmax_f32`] | f32 | 4 classes of a pixel |
+//! | [`add_u8`] | u8 | a row |
+//! | [`argmax_f32`] | f32 to u8 | 4 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
 //! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
+//! | [`expand_depthwise_f32`] | f32 | [`conv_f32`]'s, then [`depthwise_f32`]'s, 16 channels |
 //! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
+//! | [`lookup_u8`] | u8 | a row, its halo too |
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
@@ -20,6 +23,7 @@
 //! of their own. `unsafe` lives here and in `simd` only.
 
 pub mod activation;
+pub mod add_u8;
 pub mod argmax_f32;
 pub mod conv_f32;
 pub mod conv_i8;
@@ -28,7 +32,9 @@ pub mod depthwise_i8;
 pub mod dilated_f32;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
+pub mod expand_depthwise_f32;
 pub mod gemv_f32;
+pub mod lookup_u8;
 pub mod pack_i8;
 pub mod pool_f32;
 pub mod pool_i8;
@@ -71,6 +77,11 @@ unsafe impl<T> Send for Shared<T> {}
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    /// The pointer. A method for the same reason as [`Shared::at`].
+    fn get(&self) -> *mut T {
+        self.0
+    }
+
     /// The element `i`. A method, so that closures capture the whole, which is `Sync`, and not its pointer, which is not.
     ///
     /// # Safety

@@ -169,43 +169,69 @@ impl Axis {
     }
 }
 
+/// Output rows that one task reduces.
+const BAND_ROWS: usize = 32;
+
 /// Numbers of room that [`antialias`] needs for a picture of `from` made `to`, both [h, w].
 pub fn antialias_room(from: (usize, usize), to: (usize, usize)) -> usize {
     let (rows, columns) = (Axis::new(from.0, to.0), Axis::new(from.1, to.1));
-    rows.taps() * (to.0 + 4 * to.1) + columns.taps() * to.1
+    rows.taps() * (to.0 + 4 * to.1 * to.0.div_ceil(BAND_ROWS)) + columns.taps() * to.1
+}
+
+/// A picture of the size that is asked for, normalised.
+fn same_size<S: Simd>(image: Image, mut target: Target) {
+    let (h, w) = target.size;
+    let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
+    parallel::for_each(h, |y| {
+        let row = image.row(y);
+        // SAFETY: each task writes one row of out, of w pixels, as check() asserts, and reads as many of 4 bytes.
+        unsafe {
+            let mut writer = RowWriter::<S>::new(out.at(at.at(y, 0)), w, &target.normalise);
+            row.chunks_exact(4).take(w).for_each(|pixel| writer.push(S::load_u8(pixel.as_ptr())));
+        }
+    });
 }
 
 /// Bilinear with antialias, as torch reduces 8-bit pictures; `room` holds [`antialias_room`] numbers.
 ///
 /// # Panics
 /// When `target.out` or `room` is too short.
-pub fn antialias<S: Simd>(image: Image, target: Target, room: &mut [i32]) {
+pub fn antialias<S: Simd>(image: Image, mut target: Target, room: &mut [i32]) {
     target.check();
     let (h, w) = target.size;
-    let (rows, columns) = (Axis::new(image.height, h), Axis::new(image.width, w));
     assert!(room.len() >= antialias_room((image.height, image.width), target.size), "room is too small");
+    if (image.height, image.width) == target.size {
+        return same_size::<S>(image, target);
+    }
+    let (rows, columns) = (Axis::new(image.height, h), Axis::new(image.width, w));
     let (row_weights, room) = room.split_at_mut(rows.taps() * h);
-    let (column_weights, ring) = room.split_at_mut(columns.taps() * w);
+    let (column_weights, rings) = room.split_at_mut(columns.taps() * w);
     let (row_bits, column_bits) = (rows.weigh(h, row_weights), columns.weigh(w, column_weights));
-    let mut done = 0;
-    for (y, weights) in row_weights.chunks_exact(rows.taps()).enumerate() {
-        let (first, count) = rows.window(y);
-        for source in done.max(first)..first + count {
-            let slot = &mut ring[source % rows.taps() * 4 * w..][..4 * w];
-            shrink_row(image.row(source), &columns, column_weights, column_bits, slot);
-        }
-        done = first + count;
-        // SAFETY: out has w pixels of 3 floats at row y, as check() asserts; the array has four.
-        unsafe {
-            let to = target.out.0.as_mut_ptr().add(target.out.1.at(y, 0));
-            let mut writer = RowWriter::<S>::new(to, w, &target.normalise);
-            for x in 0..w {
-                let slots = (first..first + count).map(|row| &ring[row % rows.taps() * 4 * w + 4 * x..]);
-                let pixel = weighted(slots, weights, row_bits).map(|v| v as f32);
-                writer.push(S::load(pixel.as_ptr()));
+    let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
+    let (row_weights, column_weights, ring) = (&*row_weights, &*column_weights, rows.taps() * 4 * w);
+    let rings = &mut rings[..ring * h.div_ceil(BAND_ROWS)];
+    // A band keeps the source rows that its window spans, reduced, each in the slot of its number.
+    parallel::for_each_chunk(rings, ring, |band, ring| {
+        let mut done = 0;
+        for y in band * BAND_ROWS..h.min((band + 1) * BAND_ROWS) {
+            let (first, count) = rows.window(y);
+            for source in done.max(first)..first + count {
+                let slot = &mut ring[source % rows.taps() * 4 * w..][..4 * w];
+                shrink_row(image.row(source), &columns, column_weights, column_bits, slot);
+            }
+            done = first + count;
+            let weights = &row_weights[y * rows.taps()..][..rows.taps()];
+            // SAFETY: out has w pixels of 3 floats at row y, which is this task's, as check() asserts; the array has four.
+            unsafe {
+                let mut writer = RowWriter::<S>::new(out.at(at.at(y, 0)), w, &target.normalise);
+                for x in 0..w {
+                    let slots = (first..first + count).map(|row| &ring[row % rows.taps() * 4 * w + 4 * x..]);
+                    let pixel = weighted(slots, weights, row_bits).map(|v| v as f32);
+                    writer.push(S::load(pixel.as_ptr()));
+                }
             }
         }
-    }
+    });
 }
 
 /// A row of RGBA reduced along itself, [w, 4], 0 to 255.

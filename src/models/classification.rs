@@ -6,6 +6,7 @@ use super::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_res
 use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
 use crate::kernels::Activation;
+use crate::nn::boxes::top_n;
 use crate::nn::{Context, Conv2d, Format, softmax};
 use crate::preprocess::classification;
 use crate::tensor::Tensor;
@@ -56,6 +57,22 @@ impl ClassifierConfig {
     pub fn mobilenet_v3_small(num_classes: usize) -> Self {
         Self::new(Arch::Small, 1.0, false, false, num_classes)
     }
+
+    /// TorchVision's builder of this name, of models.quantization.
+    pub fn quantized_mobilenet_v3_large(num_classes: usize) -> Self {
+        Self::new(Arch::Large, 1.0, false, false, num_classes)
+    }
+
+    /// # Errors
+    /// [`Error::WeightsMismatch`] when the preset crops more than there is.
+    pub(super) fn check_preset(&self) -> Result<()> {
+        let ClassifierConfig { resize, crop, .. } = self;
+        if crop > resize {
+            let message = format!("the preset crops {crop} pixels of a side of {resize}; resize to {crop} or more");
+            return Err(Error::WeightsMismatch(message));
+        }
+        Ok(())
+    }
 }
 
 /// The model.
@@ -76,11 +93,8 @@ impl Classifier {
     /// # Errors
     /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the preset's fault.
     pub fn load(weights: &dyn Weights, config: ClassifierConfig) -> Result<Self> {
+        config.check_preset()?;
         let ClassifierConfig { last_channel, num_classes, resize, crop, .. } = config;
-        if crop > resize {
-            let message = format!("the preset crops {crop} pixels of a side of {resize}; resize to {crop} or more");
-            return Err(Error::WeightsMismatch(message));
-        }
         let setting = &config.inverted_residual_setting;
         let features = MobileNetV3::load(weights, "features", setting, config.batch_norm_eps)?;
         let linear = |name: &str, input: &Format, channels, activation| {
@@ -133,12 +147,18 @@ impl Model for Classifier {
         _source: (usize, usize),
         output: &mut Output,
     ) {
-        let Raw::Logits(mut logits) = raw else { unreachable!("forward gives logits") };
-        softmax(logits.data_mut());
-        output.classes.clear();
-        output.classes.extend(logits.data().iter().copied().enumerate());
-        // No two are equal: an unstable sort needs no memory.
-        output.classes.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        cx.workspace.give_tensor(logits);
+        order(cx, raw, output);
     }
+}
+
+/// The classes by the probabilities that the logits `raw` give.
+pub(super) fn order(cx: &mut Context, raw: Raw, output: &mut Output) {
+    let Raw::Logits(mut logits) = raw else { unreachable!("forward gives logits") };
+    softmax(logits.data_mut());
+    let probabilities = logits.data();
+    let best_first = top_n(&mut cx.workspace, probabilities.len(), probabilities.len(), &|class| probabilities[class]);
+    output.classes.clear();
+    output.classes.extend(best_first.iter().map(|class| (*class, probabilities[*class])));
+    cx.workspace.give(best_first);
+    cx.workspace.give_tensor(logits);
 }

@@ -5,6 +5,7 @@
 //! dilations leave no trace: they are those of TorchVision's table with the same number of rows, Large or Small.
 
 use super::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
+use super::quantization::QAT_MARK;
 use crate::kernels::Activation;
 use crate::weights::{StateDict, TensorInfo};
 use crate::{Error, Result};
@@ -103,6 +104,7 @@ impl<'a> Shapes<'a> {
 #[derive(Clone, Copy)]
 enum Family {
     Classifier,
+    QuantizedClassifier,
     FasterRcnn,
     SsdLite,
     Lraspp,
@@ -118,6 +120,8 @@ impl Family {
             ("head.classification_head.module_list.0.1.weight", Family::SsdLite),
             ("classifier.cbr.0.weight", Family::Lraspp),
             ("classifier.0.convs.0.0.weight", Family::DeepLabV3),
+            ("quant.output.scale", Family::QuantizedClassifier),
+            (QAT_MARK, Family::QuantizedClassifier),
             ("features.0.0.weight", Family::Classifier),
             ("backbone.0.0.weight", Family::Fcn),
         ];
@@ -133,6 +137,7 @@ impl Family {
         match self {
             Family::Classifier if rows == 11 => &["mobilenet_v3_small"],
             Family::Classifier => &["mobilenet_v3_large"],
+            Family::QuantizedClassifier => &["quantized_mobilenet_v3_large"],
             Family::FasterRcnn => &["fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_mobilenet_v3_large_fpn"],
             Family::SsdLite => &["ssdlite320_mobilenet_v3_large"],
             Family::Lraspp => &["lraspp_mobilenet_v3_large"],
@@ -149,7 +154,7 @@ impl Family {
     fn body<'a>(self, shapes: &Shapes<'a>) -> Shapes<'a> {
         let under = |prefix: &'static str| move |name: &str| name.strip_prefix(prefix).map(str::to_string);
         match self {
-            Family::Classifier => shapes.renamed(under("features.")),
+            Family::Classifier | Family::QuantizedClassifier => shapes.renamed(under("features.")),
             Family::FasterRcnn => shapes.renamed(under("backbone.body.")),
             Family::SsdLite => ssdlite_body(shapes),
             Family::Lraspp | Family::DeepLabV3 | Family::Fcn => shapes.renamed(under("backbone.")),
@@ -160,7 +165,7 @@ impl Family {
     fn heads(self, shapes: &Shapes) -> Result<Value> {
         let outputs = |name| shapes.outputs(name);
         Ok(match self {
-            Family::Classifier => json!({
+            Family::Classifier | Family::QuantizedClassifier => json!({
                 "last_channel": outputs("classifier.0.weight")?,
                 "num_classes": outputs("classifier.3.weight")?,
             }),

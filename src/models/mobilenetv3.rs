@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::kernels::Activation;
-use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, SqueezeExcitation};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, Pair, SqueezeExcitation};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -164,14 +164,12 @@ impl InvertedResidual {
 
     /// The output; `expansion` keeps the expanded input, when there is one.
     fn forward(&self, cx: &mut Context, input: &Map, out_halo: usize, expansion: Option<&mut Option<Map>>) -> Map {
-        let expanded = self.expand.as_ref().map(|e| e.forward(cx, input, self.depthwise.padding(), None, None));
         let mut sums = None;
         let wanted = self.squeeze_excitation.is_some().then_some(&mut sums);
-        let mut filtered = self.depthwise.forward(cx, expanded.as_ref().unwrap_or(input), wanted);
-        match expansion {
-            Some(expansion) => *expansion = expanded,
-            None => expanded.into_iter().for_each(|e| cx.give(e)),
-        }
+        let mut filtered = match &self.expand {
+            Some(expand) => Pair { expand, depthwise: &self.depthwise }.forward(cx, input, wanted, expansion),
+            None => self.depthwise.forward(cx, input, wanted),
+        };
         let mut gate = None;
         if let Some(squeeze) = &self.squeeze_excitation {
             (filtered, gate) = squeeze.forward(cx, filtered, sums);

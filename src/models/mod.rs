@@ -9,6 +9,7 @@ pub mod detection;
 pub mod infer;
 pub mod labels;
 pub mod mobilenetv3;
+pub mod quantization;
 pub mod registry;
 pub mod segmentation;
 

@@ -48,7 +48,8 @@ pub struct Candidate {
 }
 
 /// The indices of the `n` largest of `len` values, largest first, equal ones in their order; from and to the workspace.
-pub fn top_n(workspace: &mut Workspace, len: usize, n: usize, value: impl Fn(usize) -> f32) -> Vec<usize> {
+/// `value` is a trait object, since each sort of its own is 40 KB of the module.
+pub fn top_n(workspace: &mut Workspace, len: usize, n: usize, value: &dyn Fn(usize) -> f32) -> Vec<usize> {
     // No two are equal, so that an unstable sort, which needs no memory, is as good as a stable one.
     let best_first = |a: &usize, b: &usize| value(*b).total_cmp(&value(*a)).then(a.cmp(b));
     let mut order = workspace.list(len);
@@ -69,7 +70,7 @@ pub fn batched_nms(
     threshold: f32,
     limit: usize,
 ) -> Vec<Candidate> {
-    let order = top_n(workspace, candidates.len(), candidates.len(), |i| candidates[i].score);
+    let order = top_n(workspace, candidates.len(), candidates.len(), &|i| candidates[i].score);
     let mut kept: Vec<Candidate> = workspace.list(limit.min(candidates.capacity()));
     for c in order.iter().map(|i| candidates[*i]) {
         if kept.len() == limit {
@@ -105,7 +106,7 @@ mod tests {
     fn top_n_is_stable() {
         let values = [1.0, 3.0, -1.0, 3.0, 2.0];
         for (n, want) in [(0, &[][..]), (3, &[1, 3, 4]), (5, &[1, 3, 4, 0, 2]), (9, &[1, 3, 4, 0, 2])] {
-            assert_eq!(top_n(&mut Workspace::default(), 5, n, |i| values[i]), want);
+            assert_eq!(top_n(&mut Workspace::default(), 5, n, &|i| values[i]), want);
         }
     }
 

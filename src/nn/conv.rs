@@ -150,6 +150,19 @@ impl Conv2d {
         &self.output
     }
 
+    /// Applied to the sum.
+    pub(super) fn activation(&self) -> Activation {
+        self.layer.activation
+    }
+
+    /// The panels where the layer is in f32, and whether its bits must not depend on the build.
+    pub(super) fn floats(&self) -> Option<(&PackedB, bool)> {
+        match &self.weights {
+            Dense::F32(packed, exact) => Some((packed, *exact)),
+            Dense::I8(_) => None,
+        }
+    }
+
     /// Runs on `input` [h, w, c] with a halo of at least [`Conv2d::padding`], adding `residual` of the output's shape, bytes
     /// only where [`Conv2d::load_adding`] was told so.
     ///

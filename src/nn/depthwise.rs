@@ -5,10 +5,10 @@ use super::layer::Layer;
 use super::map::{Format, Map, Quantisation, View};
 use super::{Context, Origin};
 use crate::Result;
-use crate::kernels::Pixels;
 use crate::kernels::depthwise_f32::{self, depthwise_f32};
 use crate::kernels::depthwise_i8::{self, depthwise_i8};
 use crate::kernels::pack_i8::PackedDepthwise;
+use crate::kernels::{Activation, Pixels};
 use crate::quant::{Epilogue, mismatch};
 use crate::simd::{Best, Exact};
 use crate::tensor::Tensor;
@@ -33,12 +33,12 @@ enum Grouped {
 }
 
 #[derive(Debug)]
-struct Floats {
+pub(super) struct Floats {
     /// [kernel, kernel, c]: channels are the vectors.
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
     /// Whether the model has int8 layers, whose bytes must not depend on the build.
-    exact: bool,
+    pub(super) exact: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +95,24 @@ impl Depthwise2d {
         &self.output
     }
 
+    /// Applied to the sum.
+    pub(super) fn activation(&self) -> Activation {
+        self.layer.activation
+    }
+
+    /// Side of the kernel, stride, dilation.
+    pub(super) fn geometry(&self) -> (usize, usize, usize) {
+        (self.kernel, self.stride, self.dilation)
+    }
+
+    /// The weights where the layer is in f32.
+    pub(super) fn floats(&self) -> Option<&Floats> {
+        match &self.weights {
+            Grouped::F32(floats) => Some(floats),
+            Grouped::I8(_) => None,
+        }
+    }
+
     /// Runs on `input` [h, w, c] with a halo of at least [`Depthwise2d::padding`]; fills `row_sums` when given.
     pub fn forward<'a>(
         &self,
@@ -123,7 +141,7 @@ impl Depthwise2d {
     }
 
     /// Rows and columns of the output, and where the first tap of the input's pixels lies.
-    fn geometry<T: Copy>(&self, input: &Tensor<T>) -> ((usize, usize), Pixels) {
+    fn first_tap<T: Copy>(&self, input: &Tensor<T>) -> ((usize, usize), Pixels) {
         let start = input.halo.checked_sub(self.padding()).expect("a halo as wide as the padding");
         let size = (input.h.div_ceil(self.stride), input.w.div_ceil(self.stride));
         (size, Pixels { start: start * (input.row_pitch() + input.c), row: input.row_pitch(), pixel: input.c })
@@ -136,7 +154,7 @@ impl Depthwise2d {
         input: &Tensor,
         row_sums: Option<&mut Option<RowSums>>,
     ) -> Tensor {
-        let ((h, w), at) = self.geometry(input);
+        let ((h, w), at) = self.first_tap(input);
         let mut out = cx.workspace.tensor(h, w, input.c, 0);
         let to = pixels(&out);
         let mut sums = row_sums.is_some().then(|| cx.workspace.take(h * input.c));
@@ -165,7 +183,7 @@ impl Depthwise2d {
     }
 
     fn run_i8(&self, int8: &Int8, cx: &mut Context, input: &Tensor<u8>, row_sums: Option<&mut Option<RowSums>>) -> Map {
-        let ((h, w), at) = self.geometry(input);
+        let ((h, w), at) = self.first_tap(input);
         let wanted = row_sums.is_some() && self.output.is_bytes;
         let mut sums = wanted.then(|| cx.workspace.take(h * input.c));
         let out = write(cx, &self.output, (h, w, input.c), 0, &mut |c| {

@@ -1,7 +1,7 @@
 //! A dense convolution with dilation, BatchNorm and activation: an atrous branch of DeepLabV3.
 
 use super::conv::pixels;
-use super::{Context, Conv2dNormActivation, Format, View};
+use super::{Context, Conv2dNormActivation, Format, Origin, View};
 use crate::Result;
 use crate::kernels::Activation;
 use crate::kernels::conv_f32::PackedB;
@@ -13,6 +13,8 @@ use crate::weights::Weights;
 /// Stride 1, "same" padding: the output is as large as the input. Always in f32.
 #[derive(Debug)]
 pub struct DilatedConv2d {
+    /// What it makes.
+    output: String,
     packed: PackedB,
     in_channels: usize,
     kernel: usize,
@@ -28,7 +30,15 @@ impl Conv2dNormActivation {
         assert_eq!(self.stride, 1, "stride and dilation do not meet");
         let Conv2dNormActivation { in_channels, kernel, dilation, activation, .. } = *self;
         let (packed, exact) = (self.panels(weights, name, input)?, weights.is_quantised());
-        Ok(DilatedConv2d { packed, in_channels, kernel, dilation, activation, exact })
+        Ok(DilatedConv2d {
+            output: format!("{name}.0.output"),
+            packed,
+            in_channels,
+            kernel,
+            dilation,
+            activation,
+            exact,
+        })
     }
 }
 
@@ -56,6 +66,7 @@ impl DilatedConv2d {
             dilated_f32::<Best>(dilated)
         }
         input.give(cx);
+        cx.watch(&self.output, &out, Origin::Model);
         out
     }
 }

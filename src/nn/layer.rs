@@ -126,20 +126,10 @@ impl Layer {
         Format::load(weights, &self.output(), self.out_channels())
     }
 
-    /// The int8 weights, [n, taps, c] or, depthwise, [taps, n], and the epilogue. All that can be wrong but the weights' own values
-    /// is found before there is room for them.
-    pub(super) fn int8(
-        &self,
-        weights: &dyn Weights,
-        output: &Format,
-        residual: Option<&Format>,
-    ) -> Result<(QWeights, Epilogue)> {
+    /// The integers of the weight, [n, taps, c] or, depthwise, [taps, n].
+    pub(super) fn int8_weight(&self, weights: &dyn Weights) -> Result<Vec<i8>> {
         weights.check_shape(&self.name_of("weight"), &self.shape)?;
         let (n, k) = (self.out_channels(), self.k());
-        let scale = weights.f32(&self.name_of("weight_scale"), &[n])?;
-        check_scales(&self.name_of("weight_scale"), &scale)?;
-        let bias = weights.f32(&self.name_of("bias"), &[n])?;
-        check_bias(&self.name, &bias)?;
         let mut weight = vec![0; n * k];
         weights.byte_rows(&self.name_of("weight"), &self.shape, Dtype::I8, &mut |o, row| {
             for i in 0..k {
@@ -147,7 +137,22 @@ impl Layer {
                 weight[to] = row[self.channels_last(i)] as i8;
             }
         })?;
-        let quantised = QWeights::new(&self.name_of("weight"), weight, scale)?;
+        Ok(weight)
+    }
+
+    /// The int8 weights and the epilogue. All that can be wrong but the weights' own values is found before there is room for them.
+    pub(super) fn int8(
+        &self,
+        weights: &dyn Weights,
+        output: &Format,
+        residual: Option<&Format>,
+    ) -> Result<(QWeights, Epilogue)> {
+        let n = self.out_channels();
+        let scale = weights.f32(&self.name_of("weight_scale"), &[n])?;
+        check_scales(&self.name_of("weight_scale"), &scale)?;
+        let bias = weights.f32(&self.name_of("bias"), &[n])?;
+        check_bias(&self.name, &bias)?;
+        let quantised = QWeights::new(&self.name_of("weight"), self.int8_weight(weights)?, scale)?;
         let output = output.quantisation.as_ref().map(|q| &q.params);
         let residual = residual.filter(|r| r.is_bytes).and_then(|r| r.quantisation.as_ref()).map(|q| &q.params);
         let epilogue = Epilogue::new(&self.name, &quantised, &bias, self.activation, output, residual)?;

@@ -26,7 +26,7 @@ pub struct Quantisation {
 }
 
 impl Quantisation {
-    fn new(params: QParams) -> Self {
+    pub(super) fn new(params: QParams) -> Self {
         Quantisation { affine: Affine::new(&params), params }
     }
 }

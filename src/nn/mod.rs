@@ -5,14 +5,17 @@ pub mod boxes;
 mod conv;
 mod depthwise;
 mod dilated;
+mod expand_depthwise;
 mod layer;
 mod map;
+pub mod quantized;
 pub mod roi_align;
 mod squeeze_excitation;
 
 pub use conv::{Conv2d, Conv2dNormActivation};
 pub use depthwise::{Depthwise2d, RowSums};
 pub use dilated::DilatedConv2d;
+pub use expand_depthwise::Pair;
 pub use layer::{BatchNorm, Fold, Layer};
 pub use map::{Format, Lent, Map, Quantisation, View};
 pub use squeeze_excitation::SqueezeExcitation;
@@ -63,6 +66,13 @@ impl Context<'_> {
     /// Shows the values of an activation that no layer made.
     pub fn watch_activation(&mut self, format: &Format, values: &Tensor) {
         self.watch(&format.names[0], values, Origin::Model);
+    }
+
+    /// Shows the output of a layer `name` that has its own quantisation.
+    fn watch_bytes(&mut self, name: &str, bytes: &Tensor<u8>, quantisation: &std::sync::Arc<Quantisation>) {
+        if self.activations.is_some() {
+            self.watch(&format!("{name}.output"), View::U8(bytes, quantisation), Origin::Model);
+        }
     }
 
     fn watch<'a>(&mut self, name: &str, values: impl Into<View<'a>>, origin: Origin) {

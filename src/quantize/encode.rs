@@ -15,14 +15,14 @@ use safetensors::tensor::TensorView;
 use std::collections::{BTreeMap, HashMap};
 
 /// A tensor of the new file.
-struct Stored {
+pub struct Stored {
     dtype: Dtype,
     shape: Vec<usize>,
     data: Vec<u8>,
 }
 
 /// By name.
-type Tensors = BTreeMap<String, Stored>;
+pub type Tensors = BTreeMap<String, Stored>;
 
 /// The file in which the layers of `int8` are so, the others in f32, with the activations' `parameters`.
 pub fn encode(
@@ -86,7 +86,8 @@ fn put_int8(tensors: &mut Tensors, layer: &str, shape: &[usize], weight: &[i8], 
     put(tensors, format!("{layer}.weight_scale"), Dtype::F32, &shape[..1], f32s(scale));
 }
 
-fn write(tensors: &Tensors, metadata: &Metadata) -> Result<Vec<u8>> {
+/// The file of `tensors`.
+pub fn write(tensors: &Tensors, metadata: &Metadata) -> Result<Vec<u8>> {
     let refuse = |what: &dyn std::fmt::Display| Error::WeightsMismatch(format!("the file cannot be written: {what}"));
     let mut views = Vec::new();
     for (name, stored) in tensors {
@@ -97,7 +98,8 @@ fn write(tensors: &Tensors, metadata: &Metadata) -> Result<Vec<u8>> {
     safetensors::serialize(views, Some(HashMap::from([("mobilesight".to_string(), json)]))).map_err(|e| refuse(&e))
 }
 
-fn put(tensors: &mut Tensors, name: String, dtype: Dtype, shape: &[usize], data: Vec<u8>) {
+/// Adds a tensor.
+pub fn put(tensors: &mut Tensors, name: String, dtype: Dtype, shape: &[usize], data: Vec<u8>) {
     tensors.insert(name, Stored { dtype, shape: shape.to_vec(), data });
 }
 

@@ -16,6 +16,7 @@
 mod distance;
 mod encode;
 mod plan;
+mod qat;
 mod search;
 
 use crate::calibrate::Calibration;
@@ -27,6 +28,7 @@ use crate::nn::Layer;
 use crate::weights::{Metadata, SafeTensorsFile, StateDict};
 use crate::{Error, Result};
 use plan::Int8Layers;
+pub use qat::{convert_qat, is_qat};
 use search::{Fold, Search};
 use serde_json::json;
 

@@ -90,6 +90,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The larger, lane by lane; neither is NaN.
     fn max(a: Self::F32, b: Self::F32) -> Self::F32;
 
+    /// x where a > b, else y, lane by lane.
+    fn where_greater(a: Self::F32, b: Self::F32, x: Self::F32, y: Self::F32) -> Self::F32;
+
     /// Four lanes of `value`.
     fn splat_i32(value: i32) -> Self::I32;
     /// Four consecutive integers.

@@ -128,6 +128,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn where_greater(a: [f32; 4], b: [f32; 4], x: [f32; 4], y: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if a[i] > b[i] { x[i] } else { y[i] })
+    }
+
+    #[inline(always)]
     fn splat_i32(value: i32) -> [i32; 4] {
         [value; 4]
     }

@@ -88,6 +88,10 @@ macro_rules! words {
             fn max(a: v128, b: v128) -> v128 {
                 $max(a, b)
             }
+            #[inline(always)]
+            fn where_greater(a: v128, b: v128, x: v128, y: v128) -> v128 {
+                v128_bitselect(x, y, f32x4_gt(a, b))
+            }
 
             #[inline(always)]
             fn splat_i32(value: i32) -> v128 {

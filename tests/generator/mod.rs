@@ -2,6 +2,7 @@
 
 use mobilesight::Result;
 use mobilesight::weights::Weights;
+use safetensors::Dtype;
 
 /// `n` values of SplitMix64 whose state starts at FNV-1a-64 of `name`.
 pub fn bits(name: &str, n: usize) -> impl Iterator<Item = u64> {
@@ -63,11 +64,18 @@ impl Weights for GeneratedWeights {
             ("running_mean", _) => (u - 0.5) * 0.2,
             ("weight", true) => 0.8 + 0.4 * u,
             ("bias", true) => (u - 0.5) * 0.4,
+            ("scale" | "weight_scale", _) => 0.01 + 0.01 * u,
             ("bias", false) => (u - 0.5) * 0.2,
             _ => (u * 2.0 - 1.0) * bound,
         };
         let values: Vec<f32> = uniform(name, shape.iter().product()).into_iter().map(value).collect();
         values.chunks_exact(fan_in.max(1)).enumerate().for_each(|(i, row)| each(i, row));
+        Ok(())
+    }
+
+    fn byte_rows(&self, name: &str, shape: &[usize], _: Dtype, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        let values: Vec<u8> = bits(name, shape.iter().product()).map(|b| (b >> 40) as u8).collect();
+        values.chunks_exact(shape[1..].iter().product()).enumerate().for_each(|(i, row)| each(i, row));
         Ok(())
     }
 }

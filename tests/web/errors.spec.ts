@@ -140,7 +140,7 @@ test.describe('bad weights', () => {
     ['with an unreadable header', 'E_WEIGHTS_MISMATCH', /safetensors/, { body: broken }],
     ['of no model of the family', 'E_WEIGHTS_MISMATCH', /name the architecture/, { body: unknown }],
     ['absent', 'E_FETCH', /404.*Check the address/, { status: 404, body: 'Not found' }],
-    ['from a failing server', 'E_FETCH', /500.*Check the address/, { status: 500 }],
+    ['from a failing server', 'E_FETCH', /500.*try again later/, { status: 500 }],
     [
       'replaced by a page',
       'E_WEIGHTS_MISMATCH',
@@ -246,10 +246,20 @@ test.describe('surroundings', () => {
     await expectWorks(blank);
   });
 
+  /** What a site of one page answers where there is no file. */
+  const PAGE = { status: 200, contentType: 'text/html', body: '<!doctype html><title>Home</title>' };
+
   const files: [file: string, code: string, advice: RegExp, answer: Parameters<Route['fulfill']>[0]][] = [
     ['lib/worker.js', 'E_FETCH', /Serve worker\.js beside/, { status: 404 }],
     ['engine/*/mobilesight.js', 'E_FETCH', /Serve the package's folder engine/, { status: 404 }],
     ['engine/*/mobilesight_bg.wasm', 'E_FETCH', /Serve the package's folder engine/, { status: 404 }],
+    ['engine/*/mobilesight.js', 'E_FETCH', /Serve the package's folder engine/, PAGE],
+    [
+      'engine/*/mobilesight_bg.wasm',
+      'E_FETCH',
+      /the server answers with a page.*Serve the package's folder engine/,
+      PAGE,
+    ],
     [
       'engine/*/mobilesight_bg.wasm',
       'E_UNSUPPORTED_ENV',
@@ -262,7 +272,9 @@ test.describe('surroundings', () => {
   ];
 
   for (const [file, code, advice, answer] of files) {
-    test(`with a bad ${file.split('/').at(-1)}: ${code}`, async ({ blank }) => {
+    test(`with a bad ${file.split('/').at(-1)}, ${answer?.contentType ?? answer?.status}: ${code}`, async ({
+      blank,
+    }) => {
       await blank.route(`**/${file}`, (route) => route.fulfill(answer));
       expectFailure(await loadFailure(blank, { weights: SEGMENTER }), code, advice);
       await blank.unroute(`**/${file}`);

@@ -9,3 +9,17 @@ declare module '*/pkg-config/serve.mjs' {
     options?: { port?: number; isolation?: boolean },
   ): Promise<{ url: string; close: () => void }>;
 }
+
+declare module '*/pkg-config/cli.mjs' {
+  export function mobilesightJson(args: string[]): unknown;
+}
+
+declare module '*/pkg-config/weights.mjs' {
+  export function makeWeights(options: {
+    site: string;
+    files: { arch: string; path: string; mb: number }[];
+    kept: string;
+    folder: string;
+    pictures?: string;
+  }): Promise<void>;
+}

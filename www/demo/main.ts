@@ -6,12 +6,13 @@ import { runCamera } from './camera.ts';
 import { byId } from './dom.ts';
 import { clearErrors, hideProgress, say, showError, showProgress } from './feedback.ts';
 import { buildMenu } from './menu.ts';
-import { taskTitle } from './models.ts';
+import { MODELS, taskTitle } from './models.ts';
 import { showEngine, showFindings, showTimings } from './panel.ts';
 import { run } from './runner.ts';
 import { fetchPicture, listenToDrop, listenToFile, listenToPaste, offerSamples } from './sources.ts';
-import { RunTimes, allOutcomes, initialChoices, setPageState, shownOutcomes } from './state.ts';
+import { RunTimes, allOutcomes, initialChoices, setPageState, shownOutcomes, shownRows } from './state.ts';
 import type { Picture, Shot } from './state.ts';
+import { torchvisionRows } from './torchvision.ts';
 import { draw } from './view.ts';
 
 /** A camera's findings change with each frame; they are said no more often than this, in milliseconds. */
@@ -22,7 +23,7 @@ const threshold = byId('threshold', HTMLInputElement);
 const opacity = byId('opacity', HTMLInputElement);
 const webcam = byId('webcam', HTMLButtonElement);
 
-const choices = initialChoices();
+const choices = initialChoices([...MODELS, ...(await torchvisionRows())]);
 const times = new RunTimes();
 const showTimes = buildMenu(byId('menu', HTMLElement), choices, update);
 let shot: Shot | undefined;
@@ -51,8 +52,8 @@ function render(): void {
   const shown = shownOutcomes(shot, choices);
   draw(canvas, picture, shown, { threshold: Number(threshold.value), opacity: Number(opacity.value) });
   const findings = showFindings(shown, Number(threshold.value));
-  showTimings(allOutcomes(shot), picture.decode);
-  showEngine(allOutcomes(shot));
+  showTimings(allOutcomes(shot, choices), picture.decode);
+  showEngine(allOutcomes(shot, choices));
   canvas.setAttribute('aria-label', findings ? `${picture.name}. ${findings}` : picture.name);
   if (!findings || (cameraOn && performance.now() - lastSaid < SAY_EVERY)) return;
   lastSaid = performance.now();
@@ -76,7 +77,7 @@ function show(next: Shot): void {
 /** Runs the chosen models that have not run on the picture yet. True if all went well; false, too, when aborted. */
 async function analyse({ picture, outcomes }: Shot, signal: AbortSignal, onOutcome: () => void): Promise<boolean> {
   let well = true;
-  for (const { row } of choices.filter(({ shown, row }) => shown && !outcomes.has(row))) {
+  for (const row of shownRows(choices).filter((row) => !outcomes.has(row))) {
     try {
       setPageState('loading');
       if (!cameraOn) say(`${taskTitle(row.task)}: loading…`);

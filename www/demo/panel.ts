@@ -1,6 +1,6 @@
 /** What was found, in words and numbers, beside the picture: the lists, the legend, the times, the engine. */
 import { classColor, classesPresent } from 'mobilesight';
-import type { ClassPresence, Detection, SegmentationResult, Timings } from 'mobilesight';
+import type { Classification, ClassPresence, Detection, SegmentationResult, Timings } from 'mobilesight';
 import { byId, element } from './dom.ts';
 import { count, megabytes, milliseconds, objects, percent } from './format.ts';
 import { taskTitle } from './models.ts';
@@ -31,7 +31,7 @@ export function showFindings(outcomes: readonly Outcome[], threshold: number): s
       sentences.push(maskSentence(present));
     } else {
       const best = output.result.classes;
-      lists.push(section('Classes', scoreList(best)));
+      lists.push(section('Classes', barList(best)));
       sentences.push(`Classes: ${best.map(({ label, score }) => `${label} ${score.toFixed(2)}`).join(', ')}`);
     }
   }
@@ -59,6 +59,23 @@ function scoreList(scored: readonly { label: string; classId: number; score: num
   // A list that scrolls must be reachable by keyboard.
   if (rows.length > ROWS_IN_VIEW) list.tabIndex = 0;
   return list;
+}
+
+/** Likeliest first, each with a bar as long as its score. */
+function barList(scored: readonly Classification[]): HTMLElement {
+  const rows = scored.map(({ label, score }) => {
+    const bar = element('span', { className: 'bar' });
+    bar.style.width = `${100 * score}%`;
+    const track = element('span', { className: 'track' }, bar);
+    return element(
+      'li',
+      {},
+      element('span', { textContent: label }),
+      element('b', { textContent: score.toFixed(2) }),
+      track,
+    );
+  });
+  return element('ol', { className: 'bars' }, ...rows);
 }
 
 /** Most pixels first; the background, which a mask leaves uncoloured, needs no legend. */

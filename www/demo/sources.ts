@@ -14,7 +14,9 @@ export type Open = (source: () => Promise<Picture>) => void;
 export async function decode(blob: Blob, name: string): Promise<Picture> {
   const started = performance.now();
   if (blob.size === 0) throw new MobilesightError('E_IMAGE', `${name} is empty. Choose another picture.`);
-  const whole = await createImageBitmap(blob).catch((cause: unknown) => {
+  // As the package decodes files, so that a file gives the same here as there.
+  const options: ImageBitmapOptions = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
+  const whole = await createImageBitmap(blob, options).catch((cause: unknown) => {
     const advice = 'Choose a PNG, JPEG, WebP, AVIF or GIF picture that is whole.';
     throw new MobilesightError('E_IMAGE', `${name} cannot be read as a picture. ${advice}`, { cause });
   });

@@ -1,8 +1,9 @@
 /** The page's choices and times: what is loaded unless the user chooses, and the median of the runs. */
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { MODELS } from './models.ts';
+import { BUILDERS } from './torchvision.ts';
 import { RunTimes, initialChoices, type Outcome } from './state.ts';
 
 const [INT8, F32] = MODELS.filter(({ task }) => task === 'detection');
@@ -14,12 +15,25 @@ function ran(row: Outcome['row'] | undefined, network: number): Outcome {
 
 describe('the models of the page', () => {
   it('are int8 unless the user chooses f32', () => {
-    const shown = initialChoices().filter(({ task }) => task !== 'classification');
+    const shown = initialChoices(MODELS).filter(({ task }) => task !== 'classification');
     expect(shown.map(({ task }) => task)).toEqual(['detection', 'segmentation']);
     for (const { row, rows } of shown) {
-      expect(row.dtype).toBe('int8');
+      expect(row?.dtype).toBe('int8');
       expect(rows.map(({ dtype }) => dtype)).toEqual(['int8', 'f32']);
     }
+  });
+
+  it('are, with their weights or without, those of the registry', () => {
+    const registry = readFileSync(fileURLToPath(new URL('../../src/models/registry.rs', import.meta.url)), 'utf8');
+    const rows = [...registry.matchAll(/arch: "(\w+)",\s+task: Task::(\w+),/g)].map(([, arch, task]) => [arch, task]);
+    expect(rows.length).toBeGreaterThan(7);
+    const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
+    expect(BUILDERS.map(({ arch, task }) => [arch, capital(task)])).toEqual(rows);
+  });
+
+  it('without weights can be seen, not chosen', () => {
+    const classes = initialChoices(MODELS).find(({ task }) => task === 'classification');
+    expect(classes).toMatchObject({ rows: [], row: undefined });
   });
 
   it('have the sizes of their files', () => {

@@ -1,6 +1,6 @@
 /** What the page knows: the picture, what the models said of it, and the user's choices. */
 import type { ClassificationResult, DetectionResult, ModelInfo, SegmentationResult, Task } from 'mobilesight';
-import { MODELS, TASKS, type ModelRow } from './models.ts';
+import { TASKS, type ModelRow } from './models.ts';
 import type { Sample } from './samples.ts';
 
 /** A decoded picture. */
@@ -38,25 +38,31 @@ export interface Choice {
   title: string;
   shown: boolean;
   rows: readonly ModelRow[];
-  row: ModelRow;
+  /** The chosen one; none where no weights of the task are there. */
+  row: ModelRow | undefined;
 }
 
-/** The tasks that have a model, in the order in which they run. */
-export function initialChoices(): Choice[] {
-  return TASKS.flatMap(({ task, title, shown }) => {
-    const rows = MODELS.filter((row) => row.task === task);
-    return rows[0] ? [{ task, title, shown, rows, row: rows[0] }] : [];
+/** The tasks in the order in which they run, each with those of `models` that are its own. */
+export function initialChoices(models: readonly ModelRow[]): Choice[] {
+  return TASKS.map(({ task, title, shown }) => {
+    const rows = models.filter((row) => row.task === task);
+    return { task, title, shown, rows, row: rows[0] };
   });
 }
 
 /** All outcomes, shown or not, in the menu's order. */
-export function allOutcomes({ outcomes }: Shot): Outcome[] {
-  return MODELS.flatMap((row) => outcomes.get(row) ?? []);
+export function allOutcomes({ outcomes }: Shot, choices: readonly Choice[]): Outcome[] {
+  return choices.flatMap(({ rows }) => rows.flatMap((row) => outcomes.get(row) ?? []));
+}
+
+/** The models to run: the chosen one of each task that is shown. */
+export function shownRows(choices: readonly Choice[]): ModelRow[] {
+  return choices.flatMap(({ shown, row }) => (shown && row ? [row] : []));
 }
 
 /** The outcomes to draw: of the chosen model of each task that is shown. */
 export function shownOutcomes(shot: Shot, choices: readonly Choice[]): Outcome[] {
-  return choices.flatMap(({ shown, row }) => (shown ? (shot.outcomes.get(row) ?? []) : []));
+  return shownRows(choices).flatMap((row) => shot.outcomes.get(row) ?? []);
 }
 
 /** Of a camera's many runs, those that count. */

@@ -18,8 +18,10 @@ export async function fetchOk(url: string, what: string, signal?: AbortSignal): 
     throw unreachable(url, what, cause);
   });
   if (response.ok) return response;
-  const message = `${what} cannot be fetched: the server answers ${response.status} for ${url}. Check the address.`;
-  throw new MobilesightError('E_FETCH', message, { url, status: response.status });
+  const { status } = response;
+  const advice = status >= 500 ? 'It is the server that fails: try again later.' : 'Check the address.';
+  const message = `${what} cannot be fetched: the server answers ${status} for ${url}. ${advice}`;
+  throw new MobilesightError('E_FETCH', message, { url, status });
 }
 
 /** E_FETCH for a request without an answer, or one that broke off. */

@@ -69,6 +69,10 @@ async function compile(module: EngineModule, url: string): Promise<{ memory: Web
     throw notServed(url, cause);
   });
   if (!response.ok) throw notServed(url, `the server answers ${response.status}`);
+  // Sites of one page give it for every address that they do not know.
+  if (response.headers.get('content-type')?.includes('text/html')) {
+    throw notServed(url, 'the server answers with a page');
+  }
   try {
     return await module.default({ module_or_path: response });
   } catch (cause) {
@@ -81,7 +85,8 @@ async function compile(module: EngineModule, url: string): Promise<{ memory: Web
 }
 
 function notServed(url: string, cause: unknown): MobilesightError {
-  const message = `The module ${url} could not be loaded. Serve the package's folder engine, and name its parent as assetPath.`;
+  const advice = "Serve the package's folder engine, and name its parent as assetPath.";
+  const message = `The module ${url} could not be loaded: ${String(cause)}. ${advice}`;
   return new MobilesightError('E_FETCH', message, { url, cause: String(cause) });
 }
 

@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// In milliseconds.
-fn median(mut times: Vec<Duration>) -> f64 {
+pub fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64() * 1e3
 }

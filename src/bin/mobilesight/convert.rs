@@ -4,6 +4,7 @@ use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result, bail, ensure};
 use mobilesight::convert::{FloatType, convert};
 use mobilesight::models::registry::entry;
+use mobilesight::quantize::{convert_qat, is_qat};
 use mobilesight::weights::Metadata;
 use serde_json::Value;
 use std::fs::{read_to_string, write};
@@ -19,7 +20,8 @@ Examples:
 
 Names and shapes tell the architecture, its classes, widths, kernels and squeeze-excites. Strides, activations and dilations
 leave no trace in a checkpoint: they are those of TorchVision's own table, unless --config gives an
-inverted_residual_setting. Nothing in a checkpoint is run: it is read as data.")]
+inverted_residual_setting. A checkpoint of TorchVision's quantisation-aware training becomes int8, with the scales that its
+observers saw, and computes what QNNPACK does. Nothing in a checkpoint is run: it is read as data.")]
 pub struct Args {
     /// A checkpoint (.pth) or a .safetensors file, with a model's state_dict
     #[arg(value_name = "FILE")]
@@ -27,9 +29,9 @@ pub struct Args {
     /// The .safetensors file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// How floats are stored
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    /// How floats are stored (default: f32)
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     /// TorchVision's name of the builder, where shapes do not tell it: fasterrcnn_mobilenet_v3_large_fpn
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
@@ -70,11 +72,15 @@ pub fn run(args: &Args) -> Result<()> {
 fn converted(args: &Args, bytes: &Vec<u8>) -> Result<Vec<u8>> {
     let file = WeightsFile::new(&args.from, bytes)?;
     let metadata = metadata(args, &file)?;
+    if is_qat(file.state_dict()) {
+        ensure!(args.dtype.is_none(), "quantisation-aware training makes int8; leave --dtype out");
+        return Ok(convert_qat(file.state_dict(), &metadata)?);
+    }
     // Reads every tensor that the model needs: what is written loads.
     (entry(&metadata.arch)?.load)(file.state_dict(), &metadata)?;
     let dtype = match args.dtype {
-        Dtype::F32 => FloatType::F32,
-        Dtype::F16 => FloatType::F16,
+        None | Some(Dtype::F32) => FloatType::F32,
+        Some(Dtype::F16) => FloatType::F16,
     };
     Ok(convert(file.state_dict(), dtype, &metadata)?)
 }

@@ -3,6 +3,7 @@
 use crate::report;
 use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result};
+use mobilesight::macs::{Size, size};
 use mobilesight::models::registry::{Task, entry};
 use serde::Serialize;
 use serde_json::Value;
@@ -10,13 +11,16 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
-/// Tell what is in a weights file: architecture, labels, parameters, dtypes, where it comes from
+/// Tell what is in a weights file: architecture, labels, parameters, multiplications, dtypes, where it comes from
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   mobilesight info detector.safetensors
   mobilesight info mobilenet_v3_large-5c1a4163.pth
-  mobilesight info detector.safetensors --json | jq .labels")]
+  mobilesight info detector.safetensors --json | jq .labels
+
+MACs are the multiplications of the network on a square picture, as the preset resizes it; those of a detector's heads are for
+each of its proposals, whose number depends on the picture.")]
 pub struct Args {
     /// A .safetensors file, or a checkpoint of PyTorch (.pth)
     #[arg(value_name = "FILE")]
@@ -42,8 +46,8 @@ struct Info {
     arch: String,
     task: Task,
     labels: Vec<String>,
-    /// Elements of all weights and biases.
-    parameters: usize,
+    #[serde(flatten)]
+    size: Size,
     /// By name, F16 for example.
     dtypes: BTreeMap<String, Share>,
     preset: Value,
@@ -62,21 +66,18 @@ pub fn run(args: &Args) -> Result<()> {
 fn read(args: &Args, bytes: &Vec<u8>) -> Result<Info> {
     let file = WeightsFile::new(&args.weights, bytes)?;
     let metadata = file.describe(args.arch.as_deref(), None)?;
-    let (mut parameters, mut dtypes) = (0, BTreeMap::<String, Share>::new());
+    let mut dtypes = BTreeMap::<String, Share>::new();
     for tensor in file.state_dict().tensors() {
         let elements = tensor.shape.iter().product::<usize>();
-        if tensor.name.ends_with(".weight") || tensor.name.ends_with(".bias") {
-            parameters += elements;
-        }
         let share = dtypes.entry(format!("{:?}", tensor.dtype)).or_default();
         share.tensors += 1;
         share.bytes += elements * tensor.dtype.bitsize() / 8;
     }
     Ok(Info {
         task: entry(&metadata.arch)?.task,
+        size: size(file.state_dict(), &metadata)?,
         arch: metadata.arch,
         labels: metadata.labels,
-        parameters,
         dtypes,
         preset: metadata.preset,
         config: metadata.config,
@@ -90,7 +91,12 @@ impl Display for Info {
         let unsaid = || "not said".to_string();
         writeln!(f, "architecture  {}", self.arch)?;
         writeln!(f, "task          {}", format!("{:?}", self.task).to_lowercase())?;
-        writeln!(f, "parameters    {}", self.parameters)?;
+        let Size { parameters, macs, macs_per_proposal, input: (h, w) } = self.size;
+        writeln!(f, "parameters    {parameters}")?;
+        writeln!(f, "MACs          {macs} at {h} x {w}")?;
+        if let Some(heads) = macs_per_proposal {
+            writeln!(f, "              {heads} more for each proposal")?;
+        }
         for (dtype, Share { tensors, bytes }) in &self.dtypes {
             writeln!(f, "{dtype:<13} {tensors} tensors, {bytes} bytes")?;
         }

@@ -9,6 +9,7 @@ mod convert;
 mod draw;
 mod eval;
 mod info;
+mod models;
 mod options;
 mod picture;
 mod progress;
@@ -47,6 +48,7 @@ enum Command {
     Quantize(quantize::Args),
     Eval(eval::Args),
     Info(info::Args),
+    Models(models::Args),
     Bench(bench::Args),
 }
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match done {

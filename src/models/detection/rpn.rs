@@ -84,7 +84,7 @@ impl Rpn {
             let (h, w, _) = map.shape();
             let stride = (padded.0 / h, padded.1 / w);
             let scores = logits.data();
-            let best = top_n(&mut cx.workspace, scores.len(), config.pre_nms_top_n, |i| scores[i]);
+            let best = top_n(&mut cx.workspace, scores.len(), config.pre_nms_top_n, &|i| scores[i]);
             for &i in &best {
                 let score = 1.0 / (1.0 + (-scores[i]).exp());
                 let b = clip(decode(anchor(i, w, stride), &deltas.data()[4 * i..4 * i + 4], [1.0; 4]), size);

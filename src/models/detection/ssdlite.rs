@@ -259,7 +259,7 @@ impl Ssdlite {
         let mut found = cx.workspace.list((scores.c - 1) * self.config.topk_candidates);
         for group in (1..scores.c).filter(wanted) {
             let score = |i: usize| scores.data()[i * scores.c + group];
-            let best = top_n(&mut cx.workspace, boxes.len(), self.config.topk_candidates, score);
+            let best = top_n(&mut cx.workspace, boxes.len(), self.config.topk_candidates, &score);
             let above = best.iter().map(|i| (score(*i), boxes[*i])).take_while(|(score, _)| *score > thresh);
             found.extend(above.map(|(score, b)| Candidate { b, score, group }));
             cx.workspace.give(best);

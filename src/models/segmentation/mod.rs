@@ -6,8 +6,8 @@ pub mod lraspp;
 
 use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
-use crate::kernels::argmax_f32::argmax_f32;
-use crate::kernels::resize_f32::bilinear_row;
+use crate::kernels::argmax_f32::argmax_row;
+use crate::kernels::resize_f32::{bilinear_column, bilinear_row};
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
 use crate::nn::Context;
 use crate::parallel;
@@ -102,15 +102,12 @@ pub fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
 /// When `mask` is of another size.
 pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8]) {
     assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
-    let (column, row) = (scores.w * scores.c, size.1 * scores.c);
-    let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * (column + row));
-    parallel::for_each_pair((mask, ARGMAX_ROWS * size.1), (&mut room, column + row), |block, mask, room| {
-        let (column, row) = room.split_at_mut(column);
+    let column = scores.w * scores.c;
+    let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * column);
+    parallel::for_each_pair((mask, ARGMAX_ROWS * size.1), (&mut room, column), |block, mask, column| {
         for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
-            bilinear_row(scores, size, block * ARGMAX_ROWS + y, column, row);
-            for (class, pixel) in out.iter_mut().zip(row.chunks_exact(scores.c)) {
-                *class = argmax_f32::<Best>(pixel) as u8;
-            }
+            bilinear_column(scores, size.0, block * ARGMAX_ROWS + y, column);
+            argmax_row::<Best>(column, scores.c, out);
         }
     });
     cx.workspace.give(room);

@@ -1,6 +1,7 @@
 //! AP by COCO's definition, which hotcoco computes, and the agreement of two detectors.
 
 use super::{Args, Pass, truth};
+use crate::bench::median;
 use crate::report;
 use crate::session::Session;
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,8 @@ struct Report {
     ap50: f64,
     map: f64,
     pictures: usize,
+    /// Median of the network's time, in milliseconds.
+    network_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     agreement: Option<Agreement>,
 }
@@ -63,7 +66,8 @@ pub fn eval(args: &Args, mut pass: Pass) -> Result<()> {
     let pictures = truth.pictures.len();
     let (ap50, map) = truth.score(found)?;
     let agreement = returned.map(|returned| returned.agreement());
-    report::write(&Report { ap50, map, pictures, agreement }, args.json)
+    let network_ms = median(std::mem::take(&mut pass.times));
+    report::write(&Report { ap50, map, pictures, network_ms, agreement }, args.json)
 }
 
 /// A detection as COCO writes it; none where the truth does not have the class.
@@ -160,6 +164,7 @@ impl Returned {
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(f, "AP50  {:.2}\nmAP   {:.2}\nover {} pictures", self.ap50, self.map, self.pictures)?;
+        writeln!(f, "{:.1} ms a picture in the network, the median", self.network_ms)?;
         if let Some(Agreement { boxes, share, score_shift }) = &self.agreement {
             writeln!(f, "{boxes} boxes of the reference have a score above {SCORE}")?;
             writeln!(f, "of those come back  {:.1} %", share.unwrap_or(f64::NAN))?;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use mobilesight::models::registry::Task;
 use mobilesight::models::{Options, Output};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Measure a model on labelled pictures: AP of boxes, mIoU of masks, top-1 of classes
 #[derive(clap::Args)]
@@ -31,7 +32,7 @@ are called by label or by number, or are as many as the classes and in their ord
 IoU above 0.7, in per cent, and the mean absolute change of their scores; or the share of equal pixels or classes, in per
 cent. The other model runs with its own options: --rpn-… against the same file shows what they cost.
 
-JSON: {\"ap50\", \"map\", \"pictures\"}, {\"miou\", \"pixel_accuracy\", \"pictures\"} or {\"top1\", \"top5\", \"pictures\"}, and
+JSON: {\"ap50\", \"map\", \"pictures\", \"network_ms\"}, {\"miou\", \"pixel_accuracy\", \"pictures\"} or {\"top1\", \"top5\", \"pictures\"}, and
 \"agreement\": {\"boxes\", \"share\", \"score_shift\"} or {\"share\"}.")]
 pub struct Args {
     #[command(flatten)]
@@ -61,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     let task = model.entry.task;
     let against = args.against.as_ref().map(|path| other(path, task));
     let reference = against.transpose()?;
-    let pass = Pass { model, reference, options: args.rpn.options(), progress: args.progress };
+    let pass = Pass { model, reference, options: args.rpn.options(), progress: args.progress, times: Vec::new() };
     match task {
         Task::Detection => detection::eval(args, pass),
         Task::Segmentation => segmentation::eval(args, pass),
@@ -87,6 +88,8 @@ struct Pass {
     reference: Option<Session>,
     options: Options,
     progress: bool,
+    /// Of the network, a picture each.
+    times: Vec<Duration>,
 }
 
 /// What the models made of a picture.
@@ -104,7 +107,8 @@ impl Pass {
         for (i, path) in pictures.iter().enumerate() {
             let picture = picture::open(path)?;
             let image = picture::borrow(&picture)?;
-            self.model.run(image, &self.options, None);
+            let [_, network, _] = self.model.run(image, &self.options, None);
+            self.times.push(network);
             let reference = self.reference.as_mut().map(|reference| {
                 reference.run(image, &Options::default(), None);
                 &reference.output

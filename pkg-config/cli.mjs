@@ -1,0 +1,20 @@
+// The native command line, built when its sources have changed.
+import { spawnSync } from 'node:child_process';
+import { root, step } from './run.mjs';
+import { cache } from './variants.mjs';
+
+const program = ['run', '--locked', '--release', '--quiet', '--features', 'cli', '--bin', 'mobilesight', '--'];
+const env = { CARGO_TARGET_DIR: cache };
+
+/** Runs it with its output shown; throws when it fails. */
+export function mobilesight(what, args) {
+  step(what, 'cargo', [...program, ...args], { env });
+}
+
+/** What it prints as JSON; throws its words when it fails. */
+export function mobilesightJson(args) {
+  const options = { cwd: root, env: { ...process.env, ...env }, encoding: 'utf8', maxBuffer: 1 << 26 };
+  const run = spawnSync('cargo', [...program, ...args, '--json'], options);
+  if (run.status !== 0) throw new Error(run.error?.message ?? run.stderr);
+  return JSON.parse(run.stdout);
+}

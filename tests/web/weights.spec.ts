@@ -1,0 +1,87 @@
+/** `npm run weights`, with a server of this machine in the place of PyTorch's, and what the page makes of the files. */
+import { createHash } from 'node:crypto';
+import { copyFileSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Page } from '@playwright/test';
+import { serve } from '../../pkg-config/serve.mjs';
+import { makeWeights } from '../../pkg-config/weights.mjs';
+import { expect, root, test } from './support.ts';
+
+const CHECKPOINT = join(root, 'tests/golden/mobilenet_v3_small_w035.pth');
+const ARCH = 'mobilenet_v3_small';
+const HASH = createHash('sha256').update(readFileSync(CHECKPOINT)).digest('hex').slice(0, 8);
+
+/** A new folder of the test. */
+function folder(name: string): string {
+  const path = test.info().outputPath(name);
+  mkdirSync(path, { recursive: true });
+  return path;
+}
+
+/** Makes the weights of a checkpoint that the server has under a name that ends with `hash`. */
+async function make(hash: string): Promise<string> {
+  const [site, kept, made] = [folder('site'), folder('kept'), folder('made')];
+  const path = `${ARCH}-${hash}.pth`;
+  copyFileSync(CHECKPOINT, join(site, path));
+  const { url, close } = await serve(site);
+  const files = [{ arch: ARCH, path, mb: 2.3 }];
+  try {
+    await makeWeights({ site: url, files, kept, folder: made });
+    // What is kept needs no network.
+    await makeWeights({ site: 'http://localhost:1/', files, kept, folder: made });
+  } finally {
+    close();
+  }
+  return made;
+}
+
+/** The page with the files of `made` on its site. */
+async function openWith(page: Page, made: string): Promise<void> {
+  await page.route('**/models/index.json', (route) => route.fulfill({ path: join(made, 'index.json') }));
+  await page.route('**/models/torchvision/*', (route) =>
+    route.fulfill({ path: join(made, new URL(route.request().url()).pathname.split('/').at(-1) ?? '') }),
+  );
+  await page.goto('./');
+  await expect(page.locator('html')).toHaveAttribute('data-state', 'idle');
+}
+
+test('checkpoints become models of the page, whose classes have bars', async ({ page }) => {
+  const made = await make(HASH);
+  expect(readdirSync(made).sort()).toEqual(['index.json', `${ARCH}.f16.safetensors`, `${ARCH}.int8.safetensors`]);
+
+  await openWith(page, made);
+  await page.getByLabel('Boxes').uncheck();
+  await page.getByLabel('Mask', { exact: true }).uncheck();
+  await page.getByLabel('Classes').check();
+  for (const dtype of ['int8', 'f32']) {
+    await page.getByRole('group', { name: 'MobileNetV3 Small' }).getByRole('radio', { name: dtype }).check();
+    await page.locator('button[data-src="./samples/chelsea.png"]').click();
+    await expect(page.locator('html')).toHaveAttribute('data-state', 'done', { timeout: 120_000 });
+    await expect(page.locator('#timings')).toContainText(`Classes${dtype}`);
+    await expect(page.locator('#results li')).toHaveCount(5);
+    const rows = await page.locator('#results li').evaluateAll((rows) =>
+      rows.map((row) => ({
+        score: Number(row.querySelector('b')?.textContent),
+        share: (row.querySelector('.bar')?.clientWidth ?? 0) / (row.querySelector('.track')?.clientWidth ?? 1),
+      })),
+    );
+    for (const { score, share } of rows) expect(Math.abs(share - score)).toBeLessThan(0.02);
+    expect(rows.map(({ score }) => score)).toEqual(rows.map(({ score }) => score).sort((a, b) => b - a));
+  }
+});
+
+test('models without weights are shown, and cannot be chosen', async ({ page }) => {
+  await page.goto('./');
+  await expect(page.getByLabel('Classes')).toBeDisabled();
+  const absent = page.getByRole('group', { name: 'npm run weights' });
+  await expect(absent).toHaveCount(3);
+  await expect(absent.getByRole('radio')).toHaveCount(8);
+  for (const radio of await absent.getByRole('radio').all()) await expect(radio).toBeDisabled();
+});
+
+test('a checkpoint that is not what its name says is refused, and so is a site that is not there', async () => {
+  await expect(make('00000000')).rejects.toThrow(/has the SHA-256 [0-9a-f]{64}, not that of its name/);
+  const files = [{ arch: ARCH, path: `${ARCH}-${HASH}.pth`, mb: 2.3 }];
+  const absent = makeWeights({ site: 'http://localhost:1/', files, kept: folder('none'), folder: folder('made') });
+  await expect(absent).rejects.toThrow('http://localhost:1/ cannot be reached from here; connect and run it again.');
+});

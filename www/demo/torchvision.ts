@@ -1,0 +1,64 @@
+/**
+ * TorchVision's own models, the rows of src/models/registry.rs. Their weights are not shipped: `npm run weights` puts them into
+ * models/torchvision, and says in models/index.json which are there.
+ */
+import type { Task } from 'mobilesight';
+import type { ModelRow } from './models.ts';
+
+/** A builder, and how the page calls it. */
+interface Builder {
+  task: Task;
+  arch: string;
+  title: string;
+}
+
+export const BUILDERS: readonly Builder[] = [
+  { task: 'detection', arch: 'fasterrcnn_mobilenet_v3_large_320_fpn', title: 'Faster R-CNN Large 320, COCO' },
+  { task: 'detection', arch: 'fasterrcnn_mobilenet_v3_large_fpn', title: 'Faster R-CNN Large, COCO' },
+  { task: 'detection', arch: 'ssdlite320_mobilenet_v3_large', title: 'SSDlite 320 Large, COCO' },
+  { task: 'segmentation', arch: 'lraspp_mobilenet_v3_large', title: 'LR-ASPP Large, VOC' },
+  { task: 'segmentation', arch: 'deeplabv3_mobilenet_v3_large', title: 'DeepLabV3 Large, VOC' },
+  { task: 'segmentation', arch: 'fcn_mobilenet_v3_large', title: 'FCN Large, VOC' },
+  { task: 'classification', arch: 'mobilenet_v3_large', title: 'MobileNetV3 Large, ImageNet' },
+  { task: 'classification', arch: 'mobilenet_v3_small', title: 'MobileNetV3 Small, ImageNet' },
+  {
+    task: 'classification',
+    arch: 'quantized_mobilenet_v3_large',
+    title: 'MobileNetV3 Large, trained for int8, ImageNet',
+  },
+];
+
+/** A line of models/index.json. */
+interface Weights {
+  arch: string;
+  dtype: ModelRow['dtype'];
+  /** Relative to the page. */
+  file: string;
+  bytes: number;
+}
+
+function isWeights(value: unknown): value is Weights {
+  const { arch, dtype, file, bytes } = (value ?? {}) as Partial<Record<keyof Weights, unknown>>;
+  const isDtype = dtype === 'f32' || dtype === 'int8';
+  return typeof arch === 'string' && isDtype && typeof file === 'string' && typeof bytes === 'number';
+}
+
+/** The weights that are there; none where the site has no index. */
+async function index(): Promise<Weights[]> {
+  try {
+    const listed: unknown = await (await fetch('./models/index.json')).json();
+    return Array.isArray(listed) ? listed.filter(isWeights) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** A row for each file of each builder; int8 first, as everywhere. */
+export async function torchvisionRows(): Promise<ModelRow[]> {
+  const found = (await index()).sort((a, b) => b.dtype.localeCompare(a.dtype));
+  return BUILDERS.flatMap(({ task, arch, title }) =>
+    found
+      .filter((weights) => weights.arch === arch)
+      .map(({ file, bytes, dtype }) => ({ task, title, file, bytes, dtype })),
+  );
+}
