@@ -117,23 +117,14 @@ pub fn quantize(
         return Err(Error::WeightsMismatch(message.to_string()));
     }
     let model = (entry(&metadata.arch)?.load)(weights, metadata)?;
-    let halves = halves(pictures);
-    let mut done = 0;
-    let mut calibrate = |half: &Vec<Image>| {
-        Calibration::run(&*model, half, &mut |_| {
-            done += 1;
-            progress(Event::Calibrated(done));
-        })
-    };
-    let calibrations: Vec<Calibration> = halves.iter().map(&mut calibrate).collect();
-    let job = |calibration| Job { weights, metadata, calibration, scheme: options.scheme };
+    let calibrations = calibrate(&*model, pictures, progress);
     let mut calibration = calibrations[0].clone();
     calibrations[1..].iter().for_each(|other| calibration.merge(other));
-    let each = options.search_pictures.div_ceil(halves.len()).max(1);
+    let job = |calibration| Job { weights, metadata, calibration, scheme: options.scheme };
+    let measured = &pictures[..options.search_pictures.clamp(1, pictures.len())];
     // A half is measured with the other one's ranges.
-    let unseen = halves.iter().rev().map(|half| half[..each.min(half.len())].to_vec());
-    let folds = calibrations.into_iter().map(job).zip(unseen);
-    let folds: Vec<Fold> = folds.map(|(job, pictures)| Fold::new(job, &*model, pictures)).collect();
+    let folds = calibrations.into_iter().rev().map(job).zip(halves(measured));
+    let folds: Vec<Fold> = folds.map(|(job, half)| Fold::new(job, &*model, half)).collect();
     let job = job(calibration);
     let (int8, chosen) = candidates(&job.calibration, &options.f32_layers)?;
     let mut search = Search { job: &job, folds, progress };
@@ -150,6 +141,16 @@ pub fn quantize(
 fn halves<'a>(pictures: &[Image<'a>]) -> Vec<Vec<Image<'a>>> {
     let every_other = |first: usize| pictures.iter().skip(first).step_by(2).copied().collect();
     (0..pictures.len().min(2)).map(every_other).collect()
+}
+
+/// What `model` shows on each half of `pictures`.
+fn calibrate(model: &dyn Model, pictures: &[Image], progress: &mut Listener) -> Vec<Calibration> {
+    let mut done = 0;
+    let mut seen = |_| {
+        done += 1;
+        progress(Event::Calibrated(done));
+    };
+    halves(pictures).iter().map(|half| Calibration::run(model, half, &mut seen)).collect()
 }
 
 /// The layers that can be int8: those that shall be, and those chosen to stay in f32.
