@@ -62,7 +62,7 @@ impl Statistics {
 }
 
 /// What the runs showed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Calibration {
     /// By name.
     pub activations: BTreeMap<String, Statistics>,
@@ -88,6 +88,27 @@ impl Calibration {
         calibration
     }
 
+    /// Of both's pictures together, of one model.
+    pub fn merge(&mut self, other: &Calibration) {
+        for (name, statistics) in &other.activations {
+            match self.activations.get_mut(name) {
+                Some(own) => own.merge(statistics),
+                None => drop(self.activations.insert(name.clone(), statistics.clone())),
+            }
+        }
+        self.gated.extend(other.gated.clone());
+        for (layer, macs) in &other.layers {
+            self.count(layer, *macs);
+        }
+    }
+
+    fn count(&mut self, layer: &Layer, macs: u64) {
+        match self.layers.iter_mut().find(|(known, _)| known.name == layer.name) {
+            Some((_, sum)) => *sum += macs,
+            None => self.layers.push((layer.clone(), macs)),
+        }
+    }
+
     fn add(&mut self, name: &str, x: &Tensor, origin: Origin) {
         let statistics = self.activations.entry(name.to_string()).or_insert_with(|| Statistics::new(x.c));
         statistics.add(x);
@@ -96,10 +117,7 @@ impl Calibration {
             Origin::Gated(of) => drop(self.gated.insert(name.to_string(), of.to_string())),
             Origin::Layer(layer) => {
                 let macs = (x.h * x.w * layer.out_channels() * layer.k()) as u64;
-                match self.layers.iter_mut().find(|(known, _)| known.name == layer.name) {
-                    Some((_, sum)) => *sum += macs,
-                    None => self.layers.push((layer.clone(), macs)),
-                }
+                self.count(layer, macs);
             }
         }
     }

@@ -5,6 +5,7 @@ mod generator;
 mod quantised;
 
 use mobilesight::Error;
+use mobilesight::calibrate::{Calibration, Statistics};
 use mobilesight::image::Image;
 use mobilesight::models::Output;
 use mobilesight::models::registry::{REGISTRY, entry};
@@ -73,6 +74,30 @@ fn every_architecture_gives_the_results_of_its_f32_self() {
 #[test]
 fn the_same_pictures_make_the_same_bytes() {
     assert!(int8_file("mobilenet_v3_small") == int8_file("mobilenet_v3_small"));
+}
+
+/// Halves are calibrated apart, to be measured on each other; the file takes both.
+#[test]
+fn calibrations_merge_to_that_of_all_pictures() {
+    let (weights, metadata) = small("mobilenet_v3_small");
+    let model = (entry(&metadata.arch).unwrap().load)(&weights, &metadata).unwrap();
+    let pictures = [rgba(0), rgba(3)];
+    let images = [0, 1].map(|i| Image::new(&pictures[i], SIDE, SIDE).unwrap());
+    let run = |images: &[Image]| Calibration::run(&*model, images, &mut |_| ());
+    let (all, mut merged) = (run(&images), run(&images[..1]));
+    let differs = |(name, s): (&String, &Statistics)| s.max != merged.activations[name].max;
+    assert!(all.activations.iter().any(differs), "the second picture goes further");
+    merged.merge(&run(&images[1..]));
+    assert!(all.activations.keys().eq(merged.activations.keys()));
+    for (name, one) in &all.activations {
+        let other = &merged.activations[name];
+        assert_eq!((&one.min, &one.max), (&other.min, &other.max), "{name}");
+        for c in 0..one.min.len() {
+            assert!((one.mean(c) - other.mean(c)).abs() <= 1e-5 * one.mean(c).abs().max(1.0), "{name}");
+        }
+    }
+    let work = |c: &Calibration| c.layers.iter().map(|(l, macs)| (l.name.clone(), *macs)).collect::<Vec<_>>();
+    assert_eq!(work(&all), work(&merged));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A model and a folder's pictures to an int8 model, after training.
 //!
 //! ```text
-//! calibrate: run the f32 model, keep each activation's range and mean
+//! calibrate: run the f32 model, keep each activation's range and mean, of either half of the pictures
+//! measure: on each half with the other's ranges, as on new pictures
 //! for each unit (a block, or a layer outside of one): quantise it alone; its layers' signal-to-noise ratios, and how far
 //!     the results go from f32's
 //! quantise all; if the results are further than max_drop: leave the units that cost most for their work in f32
@@ -28,7 +29,7 @@ use crate::weights::{Metadata, SafeTensorsFile, StateDict};
 use crate::{Error, Result};
 use plan::Int8Layers;
 pub use qat::{convert_qat, is_qat};
-use search::Search;
+use search::{Fold, Search};
 use serde_json::json;
 
 /// How ranges become scales; see src/quantize/plan.rs.
@@ -116,11 +117,17 @@ pub fn quantize(
         return Err(Error::WeightsMismatch(message.to_string()));
     }
     let model = (entry(&metadata.arch)?.load)(weights, metadata)?;
-    let calibration = Calibration::run(&*model, pictures, &mut |done| progress(Event::Calibrated(done)));
-    let job = Job { weights, metadata, calibration, scheme: options.scheme };
-    let (int8, chosen) = candidates(&job.calibration, &options.f32_layers)?;
+    let calibrations = calibrate(&*model, pictures, progress);
+    let mut calibration = calibrations[0].clone();
+    calibrations[1..].iter().for_each(|other| calibration.merge(other));
+    let job = |calibration| Job { weights, metadata, calibration, scheme: options.scheme };
     let measured = &pictures[..options.search_pictures.clamp(1, pictures.len())];
-    let mut search = Search::new(&job, &*model, measured, progress);
+    // A half is measured with the other one's ranges.
+    let folds = calibrations.into_iter().rev().map(job).zip(halves(measured));
+    let folds: Vec<Fold> = folds.map(|(job, half)| Fold::new(job, &*model, half)).collect();
+    let job = job(calibration);
+    let (int8, chosen) = candidates(&job.calibration, &options.f32_layers)?;
+    let mut search = Search { job: &job, folds, progress };
     let (int8, report) = search.run(int8, &chosen, options.max_drop)?;
     let mut metadata = metadata.clone();
     if !metadata.config.is_object() {
@@ -128,6 +135,22 @@ pub fn quantize(
     }
     metadata.config["quantization"] = report;
     job.file(&metadata, &int8)
+}
+
+/// Every other picture, and the rest; a single picture is all there is.
+fn halves<'a>(pictures: &[Image<'a>]) -> Vec<Vec<Image<'a>>> {
+    let every_other = |first: usize| pictures.iter().skip(first).step_by(2).copied().collect();
+    (0..pictures.len().min(2)).map(every_other).collect()
+}
+
+/// What `model` shows on each half of `pictures`.
+fn calibrate(model: &dyn Model, pictures: &[Image], progress: &mut Listener) -> Vec<Calibration> {
+    let mut done = 0;
+    let mut seen = |_| {
+        done += 1;
+        progress(Event::Calibrated(done));
+    };
+    halves(pictures).iter().map(|half| Calibration::run(model, half, &mut seen)).collect()
 }
 
 /// The layers that can be int8: those that shall be, and those chosen to stay in f32.

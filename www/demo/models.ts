@@ -20,7 +20,7 @@ export const MODELS: readonly ModelRow[] = [
   {
     ...DETECTOR,
     file: './models/coco-fasterrcnn-mobilenetv3-320.int8.safetensors',
-    bytes: 12_369_863,
+    bytes: 12_369_831,
     dtype: 'int8',
   },
   {
@@ -32,7 +32,7 @@ export const MODELS: readonly ModelRow[] = [
   {
     ...SEGMENTER,
     file: './models/street-lraspp-mobilenetv3.int8.safetensors',
-    bytes: 2_249_451,
+    bytes: 2_249_467,
     dtype: 'int8',
   },
   {

@@ -19,8 +19,8 @@ Examples:
   mobilesight quantize mine.pth --pictures train/ -o mine.int8.safetensors --f32-layers backbone.0,classifier
 
 The pictures need no labels; take them from what the model will see, not from what it is judged by. Layers whose rounding costs
-most for their work are found by measuring, and stay in f32 until the results are within --max-drop of the f32 model's. The
-same pictures make the same file, byte for byte.")]
+most for their work are found by measuring, each half of the pictures with the ranges of the other one, and stay in f32 until the
+results are within --max-drop of the f32 model's. The same pictures make the same file, byte for byte.")]
 pub struct Args {
     /// The f32 model: a .safetensors file, or a checkpoint of PyTorch (.pth)
     #[arg(value_name = "FILE")]
