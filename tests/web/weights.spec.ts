@@ -6,6 +6,7 @@ import type { Page } from '@playwright/test';
 import { serve } from '../../pkg-config/serve.mjs';
 import { makeWeights } from '../../pkg-config/weights.mjs';
 import { expect, root, test } from './support.ts';
+import { BUILDERS } from '../../www/demo/torchvision.ts';
 
 const CHECKPOINT = join(root, 'tests/golden/mobilenet_v3_small_w035.pth');
 const ARCH = 'mobilenet_v3_small';
@@ -75,7 +76,7 @@ test('models without weights are shown, and cannot be chosen', async ({ page }) 
   await expect(page.getByLabel('Classes')).toBeDisabled();
   const absent = page.getByRole('group', { name: 'npm run weights' });
   await expect(absent).toHaveCount(3);
-  await expect(absent.getByRole('radio')).toHaveCount(8);
+  await expect(absent.getByRole('radio')).toHaveCount(BUILDERS.length);
   for (const radio of await absent.getByRole('radio').all()) await expect(radio).toBeDisabled();
 });
 
