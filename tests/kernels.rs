@@ -5,7 +5,7 @@ mod oracle;
 use mobilesight::image::Image;
 use mobilesight::kernels::argmax_f32::argmax_row;
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
-use mobilesight::kernels::depthwise_f32::{Depthwise, depthwise_f32};
+use mobilesight::kernels::depthwise_f32::{Depthwise, Filter, depthwise_f32};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
 use mobilesight::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
 use mobilesight::kernels::resize_f32::bilinear_row;
@@ -212,6 +212,20 @@ fn dilated_at_every_remainder_of_the_tile() {
     }
 }
 
+fn filter<'a>(s: Shape, weight: &'a [f32], bias: &'a [f32], activation: Activation) -> Filter<'a> {
+    Filter { kernel: s.kernel, stride: s.stride, dilation: s.dilation, weight, bias, activation }
+}
+
+/// `row_sums` [h, c] against the rows of `want` [h, w, c].
+fn assert_row_sums(s: Shape, row_sums: &[f32], want: &[f32]) {
+    let (h, w) = s.out();
+    for y in 0..h {
+        let sums: Vec<f32> =
+            (0..s.c).map(|c| want[y * w * s.c..][..w * s.c].iter().skip(c).step_by(s.c).sum()).collect();
+        assert_close(&row_sums[y * s.c..][..s.c], &sums, &("row sums", s));
+    }
+}
+
 fn run_depthwise<S: Simd>(s: Shape, act: Activation, out_halo: usize) {
     let mut ws = dirty();
     let (h, w) = s.out();
@@ -223,24 +237,14 @@ fn run_depthwise<S: Simd>(s: Shape, act: Activation, out_halo: usize) {
     let mut row_sums = vec![f32::NAN; h * s.c];
     depthwise_f32::<S>(Depthwise {
         size: (h, w),
-        channels: s.c,
-        kernel: s.kernel,
-        stride: s.stride,
-        dilation: s.dilation,
         a: (input.data(), Pixels { start: 0, row: input.row_pitch(), pixel: s.c }),
-        weight: &weight,
-        bias: &bias,
-        activation: act,
+        filter: filter(s, &weight, &bias, act),
         c: (out.data_mut(), at),
         row_sums: Some(&mut row_sums),
     });
     let want = oracle::depthwise(s, &x, &weight, &bias, act);
     assert_close(&out.to_vec(), &want, &(S::NAME, s, act));
-    for y in 0..h {
-        let sums: Vec<f32> =
-            (0..s.c).map(|c| want[y * w * s.c..][..w * s.c].iter().skip(c).step_by(s.c).sum()).collect();
-        assert_close(&row_sums[y * s.c..][..s.c], &sums, &("row sums", s));
-    }
+    assert_row_sums(s, &row_sums, &want);
 }
 
 #[test]
@@ -276,32 +280,18 @@ fn run_expand_depthwise<S: Simd>(s: Shape, k: usize, act: Activation) {
     let input = tensor(&mut ws, s.h, s.w, k, 0, &x);
     let mut out = ws.tensor(h, w, s.c, 0);
     let mut row_sums = vec![f32::NAN; h * s.c];
-    let bands = Bands::new((s.h, s.w), s.kernel, s.stride, s.dilation);
-    let mut scratch = vec![f32::NAN; bands.scratch()];
+    let filter = filter(s, &weight, &bias, act);
+    let mut scratch = vec![f32::NAN; Bands::new((s.h, s.w), &filter).scratch()];
     let pixels = |pitch, pixel| Pixels { start: 0, row: pitch, pixel };
     let (to, size) = (pixels(out.row_pitch(), s.c), (s.h, s.w));
     let expand = Expand { size, a: (input.data(), pixels(input.row_pitch(), k)), b: panels.data(), k, activation: act };
-    let both = ExpandDepthwise {
-        expand,
-        kernel: s.kernel,
-        stride: s.stride,
-        dilation: s.dilation,
-        weight: &weight,
-        bias: &bias,
-        activation: act,
-        c: (out.data_mut(), to),
-        row_sums: Some(&mut row_sums),
-    };
-    expand_depthwise_f32::<S>(both, bands, &mut scratch);
+    let both = ExpandDepthwise { expand, filter, c: (out.data_mut(), to), row_sums: Some(&mut row_sums) };
+    expand_depthwise_f32::<S>(both, &mut scratch);
     let pointwise = Shape { c: k, n: s.c, kernel: 1, stride: 1, padding: 0, dilation: 1, ..s };
     let wide = oracle::conv(pointwise, &x, &wide_weight, &wide_bias, act);
     let want = oracle::depthwise(s, &wide, &weight, &bias, act);
     assert_close(&out.to_vec(), &want, &(S::NAME, s, k, act));
-    for y in 0..h {
-        let sums: Vec<f32> =
-            (0..s.c).map(|c| want[y * w * s.c..][..w * s.c].iter().skip(c).step_by(s.c).sum()).collect();
-        assert_close(&row_sums[y * s.c..][..s.c], &sums, &("row sums", s));
-    }
+    assert_row_sums(s, &row_sums, &want);
 }
 
 #[test]

@@ -14,26 +14,60 @@ use crate::parallel;
 use crate::simd::Simd;
 use std::ops::Range;
 
-/// What to compute; the channel count must be a multiple of 4.
-pub struct Depthwise<'a> {
-    /// Output rows and columns.
-    pub size: (usize, usize),
-    /// Channels.
-    pub channels: usize,
+/// The convolution that all outputs share; the channel count must be a multiple of 4.
+#[derive(Clone, Copy)]
+pub struct Filter<'a> {
     /// 3 or 5.
     pub kernel: usize,
     /// 1 or 2; more than 1 only without dilation.
     pub stride: usize,
     /// Pixels between taps.
     pub dilation: usize,
-    /// The input and where the first tap of input pixel (y, x) lies.
-    pub a: (&'a [f32], Pixels),
     /// [kernel, kernel, channels].
     pub weight: &'a [f32],
     /// [channels].
     pub bias: &'a [f32],
     /// Applied to the sum.
     pub activation: Activation,
+}
+
+impl Filter<'_> {
+    /// Pixels between the first and the last tap of a row.
+    pub(super) fn reach(&self) -> usize {
+        (self.kernel - 1) * self.dilation
+    }
+
+    /// The channels.
+    ///
+    /// # Panics
+    /// When there is no kernel for it, or a slice is of another length.
+    pub(super) fn check(&self) -> usize {
+        let channels = self.bias.len();
+        assert!(matches!((self.kernel, self.stride), (3 | 5, 1 | 2)), "no depthwise kernel of this size and stride");
+        assert!(channels.is_multiple_of(4), "channels come in fours");
+        assert!(self.stride == 1 || self.dilation == 1, "stride and dilation do not meet");
+        assert_eq!(self.weight.len(), self.kernel * self.kernel * channels, "weight is [kernel, kernel, channels]");
+        channels
+    }
+}
+
+/// `sums` [h, channels] filled with zeros, for tasks that each add to rows or channels of their own.
+pub(super) fn cleared(sums: Option<&mut [f32]>, h: usize, channels: usize) -> Option<Shared> {
+    sums.map(|s| {
+        assert_eq!(s.len(), h * channels, "row sums are [h, channels]");
+        s.fill(0.0);
+        Shared(s.as_mut_ptr())
+    })
+}
+
+/// What to compute.
+pub struct Depthwise<'a> {
+    /// Output rows and columns.
+    pub size: (usize, usize),
+    /// The input and where the first tap of input pixel (y, x) lies.
+    pub a: (&'a [f32], Pixels),
+    /// What is done at each pixel.
+    pub filter: Filter<'a>,
     /// The output.
     pub c: (&'a mut [f32], Pixels),
     /// Receives the sums of each output row, [h, channels].
@@ -44,19 +78,6 @@ pub struct Depthwise<'a> {
 const BLOCK_BYTES: usize = 24 << 10;
 /// Least channels of a block: two cache lines of a pixel.
 const MIN_BLOCK: usize = 32;
-
-/// The convolution that all outputs share.
-#[derive(Clone, Copy)]
-pub(super) struct Filter<'a> {
-    pub kernel: usize,
-    pub stride: usize,
-    pub dilation: usize,
-    /// [kernel, kernel, channels].
-    pub weight: &'a [f32],
-    /// [channels].
-    pub bias: &'a [f32],
-    pub activation: Activation,
-}
 
 /// A filter on its way over a picture: `width` output columns, and where pixels lie.
 #[derive(Clone, Copy)]
@@ -78,25 +99,14 @@ pub fn depthwise_f32<S: Simd>(mut d: Depthwise) {
     if h == 0 || w == 0 {
         return;
     }
-    let reach = (d.kernel - 1) * d.dilation;
-    let (rows, cols) = ((h - 1) * d.stride + reach + 1, (w - 1) * d.stride + reach + 1);
-    assert!(matches!((d.kernel, d.stride), (3 | 5, 1 | 2)), "no depthwise kernel of this size and stride");
-    assert!(d.channels.is_multiple_of(4), "channels come in fours");
-    assert!(d.stride == 1 || d.dilation == 1, "stride and dilation do not meet");
-    assert_eq!(d.weight.len(), d.kernel * d.kernel * d.channels, "weight is [kernel, kernel, channels]");
-    assert_eq!(d.bias.len(), d.channels, "bias is [channels]");
-    assert!(d.a.1.end(rows, cols, d.channels) <= d.a.0.len(), "a is too short");
-    assert!(d.c.1.end(h, w, d.channels) <= d.c.0.len(), "c is too short");
-    assert!(d.row_sums.as_ref().is_none_or(|s| s.len() == h * d.channels), "row sums are [h, channels]");
+    let (filter, channels) = (d.filter, d.filter.check());
+    let (rows, cols) = ((h - 1) * filter.stride + filter.reach() + 1, (w - 1) * filter.stride + filter.reach() + 1);
+    assert!(d.a.1.end(rows, cols, channels) <= d.a.0.len(), "a is too short");
+    assert!(d.c.1.end(h, w, channels) <= d.c.0.len(), "c is too short");
     let c = Shared(std::mem::take(&mut d.c.0).as_mut_ptr());
-    let sums = d.row_sums.take().map(|s| {
-        s.fill(0.0);
-        Shared(s.as_mut_ptr())
-    });
-    let Depthwise { kernel, stride, dilation, weight, bias, activation, .. } = d;
-    let filter = Filter { kernel, stride, dilation, weight, bias, activation };
+    let sums = cleared(d.row_sums.take(), h, channels);
     let a = Shared(d.a.0.as_ptr().cast_mut());
-    let (at_a, at_c, channels) = (d.a.1, d.c.1, d.channels);
+    let (at_a, at_c) = (d.a.1, d.c.1);
     parallel::for_each(h, |y| {
         let job = Job { filter, width: w, a: (a.get(), at_a), c: (c, at_c), sums };
         // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes a row of its own.

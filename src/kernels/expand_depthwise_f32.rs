@@ -13,7 +13,7 @@
 //! Rows that two bands see are computed twice.
 
 use super::conv_f32::{NR, activate, steps};
-use super::depthwise_f32::{Filter, Job};
+use super::depthwise_f32::{Filter, Job, cleared};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
@@ -42,18 +42,8 @@ pub struct Expand<'a> {
 pub struct ExpandDepthwise<'a> {
     /// The map that is not made.
     pub expand: Expand<'a>,
-    /// 3 or 5.
-    pub kernel: usize,
-    /// 1 or 2; more than 1 only without dilation.
-    pub stride: usize,
-    /// Pixels between taps.
-    pub dilation: usize,
-    /// [kernel, kernel, channels].
-    pub weight: &'a [f32],
-    /// [channels].
-    pub bias: &'a [f32],
-    /// Applied to the depthwise sum.
-    pub activation: Activation,
+    /// What is done at each of its pixels.
+    pub filter: Filter<'a>,
     /// The output.
     pub c: (&'a mut [f32], Pixels),
     /// Receives the sums of each output row, [h, channels].
@@ -74,9 +64,9 @@ pub struct Bands {
 }
 
 impl Bands {
-    /// For an expansion of `size` under a depthwise convolution.
-    pub fn new((h, w): (usize, usize), kernel: usize, stride: usize, dilation: usize) -> Bands {
-        let reach = (kernel - 1) * dilation;
+    /// For an expansion of `size` under `filter`.
+    pub fn new((h, w): (usize, usize), filter: &Filter) -> Bands {
+        let (reach, stride) = (filter.reach(), filter.stride);
         let (columns, size) = (w + reach, (h.div_ceil(stride), w.div_ceil(stride)));
         let most = (BAND / (columns * BLOCK)).saturating_sub(reach + 1) / stride + 1;
         let rows = size.0.div_ceil(size.0.div_ceil(most).max(1)).max(1);
@@ -94,42 +84,32 @@ impl Bands {
     }
 }
 
-/// Runs `x` with the words of `S`, cut into `bands`.
+/// Runs `x` with the words of `S`, in `scratch` of as many floats as its [`Bands`] say.
 ///
 /// # Panics
 /// When a slice is too short, or channels, kernel and stride are not of the list.
-pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, bands: Bands, scratch: &mut [f32]) {
-    let (expand, channels) = (x.expand, x.bias.len());
-    let ((h, w), (hin, win)) = (bands.size, expand.size);
+pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]) {
+    let (expand, filter, channels) = (x.expand, x.filter, x.filter.check());
+    let bands = Bands::new(expand.size, &filter);
+    let ((h, w), (hin, win), stride) = (bands.size, expand.size, filter.stride);
     if h == 0 || w == 0 {
         return;
     }
-    assert!(matches!((x.kernel, x.stride), (3 | 5, 1 | 2)), "no depthwise kernel of this size and stride");
-    assert!(x.stride == 1 || x.dilation == 1, "stride and dilation do not meet");
     assert!(channels.is_multiple_of(NR), "channels come in eights");
-    assert_eq!(x.weight.len(), x.kernel * x.kernel * channels, "weight is [kernel, kernel, channels]");
     assert_eq!(expand.b.len(), channels * (expand.k + 1), "b holds all panels");
     assert!(expand.a.1.end(hin, win, expand.k) <= expand.a.0.len(), "a is too short");
     assert!(x.c.1.end(h, w, channels) <= x.c.0.len(), "c is too short");
-    assert!(x.row_sums.as_ref().is_none_or(|s| s.len() == h * channels), "row sums are [h, channels]");
     assert_eq!(scratch.len(), bands.scratch(), "scratch for each thread");
-    let same = Bands::new(expand.size, x.kernel, x.stride, x.dilation);
-    assert_eq!((same.size, same.scratch), (bands.size, bands.scratch), "bands of this convolution");
 
     let c = (Shared(std::mem::take(&mut x.c.0).as_mut_ptr()), x.c.1);
-    let sums = x.row_sums.take().map(|s| {
-        s.fill(0.0);
-        Shared(s.as_mut_ptr())
-    });
-    let ExpandDepthwise { kernel, stride, dilation, weight, bias, activation, .. } = x;
-    let filter = Filter { kernel, stride, dilation, weight, bias, activation };
+    let sums = cleared(x.row_sums.take(), h, channels);
     let blocks = channels.div_ceil(BLOCK);
     parallel::for_each_with(blocks * h.div_ceil(bands.rows), scratch, |task, scratch| {
         let (first, y) = (task % blocks * BLOCK, task / blocks * bands.rows);
         let channels = first..channels.min(first + BLOCK);
-        let band = Band { expand: &expand, columns: bands.scratch.0, pad: bands.pad, width: channels.len() };
+        let band = Band { expand: &expand, pad: bands.pad, width: channels.len() };
         let top = y * stride;
-        let row_pitch = band.columns * band.width;
+        let row_pitch = bands.scratch.0 * band.width;
         let at = Pixels { start: 0, row: row_pitch, pixel: band.width };
         // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
         let a = scratch.as_ptr().wrapping_sub(top * row_pitch + first);
@@ -150,7 +130,6 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, bands: Bands, scrat
 /// A block of channels on a part of the picture.
 struct Band<'a> {
     expand: &'a Expand<'a>,
-    columns: usize,
     pad: usize,
     width: usize,
 }

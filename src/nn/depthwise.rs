@@ -5,10 +5,10 @@ use super::layer::Layer;
 use super::map::{Format, Map, Quantisation, View};
 use super::{Context, Origin};
 use crate::Result;
-use crate::kernels::depthwise_f32::{self, depthwise_f32};
+use crate::kernels::Pixels;
+use crate::kernels::depthwise_f32::{self, Filter, depthwise_f32};
 use crate::kernels::depthwise_i8::{self, depthwise_i8};
 use crate::kernels::pack_i8::PackedDepthwise;
-use crate::kernels::{Activation, Pixels};
 use crate::quant::{Epilogue, mismatch};
 use crate::simd::{Best, Exact};
 use crate::tensor::Tensor;
@@ -33,12 +33,12 @@ enum Grouped {
 }
 
 #[derive(Debug)]
-pub(super) struct Floats {
+struct Floats {
     /// [kernel, kernel, c]: channels are the vectors.
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
     /// Whether the model has int8 layers, whose bytes must not depend on the build.
-    pub(super) exact: bool,
+    exact: bool,
 }
 
 #[derive(Debug)]
@@ -95,22 +95,17 @@ impl Depthwise2d {
         &self.output
     }
 
-    /// Applied to the sum.
-    pub(super) fn activation(&self) -> Activation {
-        self.layer.activation
-    }
-
-    /// Side of the kernel, stride, dilation.
-    pub(super) fn geometry(&self) -> (usize, usize, usize) {
-        (self.kernel, self.stride, self.dilation)
-    }
-
-    /// The weights where the layer is in f32.
-    pub(super) fn floats(&self) -> Option<&Floats> {
+    /// What the kernel takes where the layer is in f32, and whether its bits must not depend on the build.
+    pub(super) fn filter(&self) -> Option<(Filter<'_>, bool)> {
         match &self.weights {
-            Grouped::F32(floats) => Some(floats),
+            Grouped::F32(floats) => Some((self.filter_of(floats), floats.exact)),
             Grouped::I8(_) => None,
         }
+    }
+
+    fn filter_of<'a>(&self, Floats { weight, bias, .. }: &'a Floats) -> Filter<'a> {
+        let (kernel, stride, dilation) = (self.kernel, self.stride, self.dilation);
+        Filter { kernel, stride, dilation, weight, bias, activation: self.layer.activation }
     }
 
     /// Runs on `input` [h, w, c] with a halo of at least [`Depthwise2d::padding`]; fills `row_sums` when given.
@@ -160,14 +155,8 @@ impl Depthwise2d {
         let mut sums = row_sums.is_some().then(|| cx.workspace.take(h * input.c));
         let depthwise = depthwise_f32::Depthwise {
             size: (h, w),
-            channels: input.c,
-            kernel: self.kernel,
-            stride: self.stride,
-            dilation: self.dilation,
             a: (input.data(), at),
-            weight: &floats.weight,
-            bias: &floats.bias,
-            activation: self.layer.activation,
+            filter: self.filter_of(floats),
             c: (out.data_mut(), to),
             row_sums: sums.as_deref_mut(),
         };

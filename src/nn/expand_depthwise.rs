@@ -39,13 +39,12 @@ impl Pair<'_> {
 
     /// Both at once where both are in f32 and nobody watches the map between them.
     fn fused_f32(&self, cx: &mut Context, input: &Map, row_sums: Option<&mut Option<RowSums>>) -> Option<Map> {
-        let ((panels, exact), filter) = (self.expand.floats()?, self.depthwise.floats()?);
-        if cx.activations.is_some() || filter.exact != exact || panels.n % NR != 0 {
+        let ((panels, exact), (filter, filter_exact)) = (self.expand.floats()?, self.depthwise.filter()?);
+        if cx.activations.is_some() || filter_exact != exact || !panels.n.is_multiple_of(NR) {
             return None;
         }
         let input = super::View::from(input).f32(cx);
-        let (kernel, stride, dilation) = self.depthwise.geometry();
-        let bands = Bands::new((input.h, input.w), kernel, stride, dilation);
+        let bands = Bands::new((input.h, input.w), &filter);
         let (h, w) = bands.size();
         let mut out = cx.workspace.tensor(h, w, panels.n, 0);
         let mut sums = row_sums.is_some().then(|| cx.workspace.take(h * panels.n));
@@ -59,19 +58,14 @@ impl Pair<'_> {
                 k: panels.k,
                 activation: self.expand.activation(),
             },
-            kernel,
-            stride,
-            dilation,
-            weight: &filter.weight,
-            bias: &filter.bias,
-            activation: self.depthwise.activation(),
+            filter,
             c: (out.data_mut(), to),
             row_sums: sums.as_deref_mut(),
         };
         if exact {
-            expand_depthwise_f32::<Exact>(both, bands, &mut scratch);
+            expand_depthwise_f32::<Exact>(both, &mut scratch);
         } else {
-            expand_depthwise_f32::<Best>(both, bands, &mut scratch);
+            expand_depthwise_f32::<Best>(both, &mut scratch);
         }
         cx.workspace.give(scratch);
         input.give(cx);

@@ -3,6 +3,7 @@
 
 pub mod boxes;
 mod conv;
+mod conv_norm_activation;
 mod depthwise;
 mod dilated;
 mod expand_depthwise;
@@ -12,7 +13,8 @@ pub mod quantized;
 pub mod roi_align;
 mod squeeze_excitation;
 
-pub use conv::{Conv2d, Conv2dNormActivation};
+pub use conv::Conv2d;
+pub use conv_norm_activation::Conv2dNormActivation;
 pub use depthwise::{Depthwise2d, RowSums};
 pub use dilated::DilatedConv2d;
 pub use expand_depthwise::Pair;
