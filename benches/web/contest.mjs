@@ -89,7 +89,7 @@ async function transferred(server) {
   return bytes;
 }
 
-const profiled = ({ engine, dtype, threads }) => engine === 'mobilesight' && dtype === 'f32' && threads === 1;
+const profiled = ({ engine, threads }) => engine === 'mobilesight' && threads === 1;
 
 /** One contestant in one launch; what it measured goes to the contestant's own list. */
 async function runOnce(browser, server, contestant, { warm, runs }, first) {
@@ -118,9 +118,9 @@ export async function time(all, server, options) {
     await browser.close();
   }
   const done = entries.filter(({ measured }) => measured.length > 0);
-  const layers = done.flatMap(({ model, measured }) => {
+  const layers = done.flatMap(({ model, dtype, measured }) => {
     const profiles = measured.find((result) => result.profiles)?.profiles;
-    return profiles ? [{ model: model.name, layers: layerTimes(profiles) }] : [];
+    return profiles ? [{ model: model.name, dtype, layers: layerTimes(profiles) }] : [];
   });
   return { browser: version, limits, runs: done.map(row), layers };
 }

@@ -109,7 +109,8 @@ function partOf(step, steps = {}) {
   return key ? steps[key] : step;
 }
 
-function layerTable({ model: name, layers: profile }, peak) {
+function layerTable({ model: name, dtype, layers: profile }, peak) {
+  const rate = dtype === 'int8' ? peak.i8 : peak.f32;
   const model = models.find((candidate) => candidate.name === name);
   const layers = model.layers?.() ?? [];
   const parts = new Map();
@@ -120,10 +121,10 @@ function layerTable({ model: name, layers: profile }, peak) {
   const all = profile.reduce((sum, step) => sum + step.ms, 0);
   const rows = [...parts].map(([part, time]) => {
     const macs = total(layers, part);
-    const limit = macs ? percent(macs / (peak.f32 * 1e6) / time) : '';
+    const limit = macs ? percent(macs / (rate * 1e6) / time) : '';
     return [part, ms(time), percent(time / all), macs ? (macs / 1e6).toFixed(1) : '', limit];
   });
-  return `\nmobilesight by layer, f32, one thread:\n\n${table(['layer', 'ms', 'of the time', 'million MACs', 'of the limit'], rows)}`;
+  return `\nmobilesight by layer, ${dtype}, one thread:\n\n${table(['layer', 'ms', 'of the time', 'million MACs', 'of the limit'], rows)}`;
 }
 
 function modelSection(model, results) {
@@ -135,12 +136,12 @@ function modelSection(model, results) {
   const limit = macs
     ? `${(macs / 1e9).toFixed(3)} GMAC: ${floor(f32)} ms at the f32 limit, ${floor(i8)} ms at int8's.\n\n`
     : '';
-  const layers = results.layers.find((entry) => entry.model === model.name);
+  const layers = results.layers.filter((entry) => entry.model === model.name);
   const body = table(
     runHead,
     runs.map((run) => runRow(run, results)),
   );
-  return `### ${model.title}\n\n${limit}${body}${layers ? layerTable(layers, results.peak) : ''}\n`;
+  return `### ${model.title}\n\n${limit}${body}${layers.map((entry) => layerTable(entry, results.peak)).join('')}\n`;
 }
 
 /** Which outputs were compared, and what was left out. */
