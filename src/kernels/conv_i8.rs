@@ -5,8 +5,9 @@
 //! for block of up to 40 pixels, and group of 16 panels              (a task)
 //!     for chunk of up to 256 steps of k
 //!         a = the pixels' taps, one after the other, in the form that the dot takes
-//!         for panel of 8 columns, for tile of 5 pixels: acc = start or acc; for step: acc += a[., step] . b[step, .]
-//!     the epilogue of the block
+//!         for panel of 8 columns
+//!             for tile of 5 pixels: acc = start or acc; for step: acc += a[., step] . b[step, .]
+//!             after the last chunk the epilogue of the panel
 //! ```
 //! A step is four bytes of a packed row, either way: two activations widened to i16 with two weights a column
 //! (`i32x4.dot_i16x8_s`, exact on every CPU), or four bytes with four weights a column (the relaxed dot, where it is exact).
@@ -16,7 +17,7 @@
 //! at k = 24 the epilogue takes more than half. Weights stay i8 in memory, since widening them in the loop costs nothing there.
 
 use super::Pixels;
-use super::epilogue_i8::{Finish, Literals, Output, Values, ValuesMut, holds};
+use super::epilogue_i8::{Finish, Place, Sums, Values, ValuesMut, holds};
 use super::pack_i8::{HEADER, NR, PackedB};
 use crate::parallel;
 use crate::quant::Epilogue;
@@ -150,7 +151,7 @@ struct Scratch {
 
 struct Job<'a> {
     conv: &'a Conv<'a>,
-    c: Output,
+    finish: Finish<'a>,
 }
 
 /// A task's share, and the chunk that it is at.
@@ -197,8 +198,9 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
     assert!(conv.residual.is_none_or(|(r, at)| holds(r.len(), at, conv.size, n)), "residual is too short");
     assert!(conv.epilogue.bias.len() == n.next_multiple_of(NR), "an epilogue of n channels");
 
-    let c = conv.c.0.shared();
-    let job = Job { conv: &conv, c };
+    let output = conv.c.0.shared();
+    let residual = conv.residual.map(|(r, _)| r);
+    let job = Job { conv: &conv, finish: Finish { epilogue: conv.epilogue, channels: n, residual, output } };
     let panels = n.div_ceil(NR);
     let groups = panels.div_ceil(GROUP_PANELS);
     // Blocks of equal size: a short last block would have short tiles.
@@ -208,24 +210,47 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let panels = GROUP_PANELS.min(panels - first_panel);
         let mut share = Block { first, rows: end - first, first_panel, panels, first_step: 0, steps: 0 };
-        let mut scratch = MaybeUninit::<Scratch>::uninit();
-        for first_step in (0..k.div_ceil(P::K)).step_by(CHUNK_STEPS) {
-            (share.first_step, share.steps) = (first_step, CHUNK_STEPS.min(k.div_ceil(P::K) - first_step));
-            // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch.
+        let (mut scratch, steps) = (MaybeUninit::<Scratch>::uninit(), k.div_ceil(P::K));
+        let places = job.places(&share);
+        for first_step in (0..steps).step_by(CHUNK_STEPS) {
+            (share.first_step, share.steps) = (first_step, CHUNK_STEPS.min(steps - first_step));
+            // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch; tasks differ in
+            // pixels or in panels, and after the last step all sums are written.
             unsafe {
                 job.pack::<S, P>(&share, scratch.as_mut_ptr());
-                (0..panels).for_each(|panel| job.panel::<S, P>(&share, panel, scratch.as_mut_ptr()));
+                for panel in 0..panels {
+                    let sums = job.panel::<S, P>(&share, panel, scratch.as_mut_ptr());
+                    if first_step + share.steps == steps {
+                        job.finish.run::<S>((first_panel + panel) * NR, sums, &places[..share.rows]);
+                    }
+                }
             }
         }
-        // SAFETY: as above; tasks differ in pixels or in panels, and all sums are written.
-        unsafe { job.finish::<S>(&share, scratch.as_ptr()) };
     });
 }
 
 impl Job<'_> {
-    /// Row and column of pixel `i`.
-    fn pixel(&self, i: usize) -> (usize, usize) {
-        (i / self.conv.size.1, i % self.conv.size.1)
+    /// Calls `f` with each pixel of the block, counted from its first, and its row and column.
+    #[inline(always)]
+    fn pixels(&self, block: &Block, mut f: impl FnMut(usize, usize, usize)) {
+        let width = self.conv.size.1;
+        let (mut y, mut x) = (block.first / width, block.first % width);
+        for row in 0..block.rows {
+            f(row, y, x);
+            x += 1;
+            if x == width {
+                (y, x) = (y + 1, 0);
+            }
+        }
+    }
+
+    fn places(&self, block: &Block) -> [Place; BLOCK_ROWS] {
+        let mut places = [Place::default(); BLOCK_ROWS];
+        let (output, residual) = (self.conv.c.1, self.conv.residual.map(|(_, at)| at));
+        self.pixels(block, |row, y, x| {
+            places[row] = Place { output: output.at(y, x), residual: residual.map_or(0, |at| at.at(y, x)) };
+        });
+        places
     }
 
     /// Packs the chunk's steps of the block's pixels, and zeros up to a whole step.
@@ -236,8 +261,7 @@ impl Job<'_> {
     unsafe fn pack<S: Simd, P: Step<S>>(&self, block: &Block, scratch: *mut Scratch) {
         let (conv, width, pitch) = (self.conv, 4 / P::K, 4 * block.steps);
         let (low, high) = (block.first_step * P::K, conv.b.k.min((block.first_step + block.steps) * P::K));
-        for row in 0..block.rows {
-            let (y, x) = self.pixel(block.first + row);
+        self.pixels(block, |row, y, x| {
             // SAFETY: the caller's; a row has room for `pitch` bytes, and the chunk's part of the taps is at most that.
             unsafe {
                 let a = conv.a.0.as_ptr().add(conv.a.1.at(y, x));
@@ -252,16 +276,16 @@ impl Job<'_> {
                 let packed = (high - low) * width;
                 to.add(packed).write_bytes(0, pitch - packed);
             }
-        }
+        });
     }
 
     /// One panel of the block, in tiles of 5 pixels and near the end 4, so that no short tile is left. Never inlined, so
-    /// that V8, which does not replace a running loop, soon calls its fast form.
+    /// that V8, which does not replace a running loop, soon calls its fast form. Gives the panel's sums.
     ///
     /// # Safety
     /// The scratch must hold the packed chunk and, from the second chunk on, the sums.
     #[inline(never)]
-    unsafe fn panel<S: Simd, P: Step<S>>(&self, block: &Block, panel: usize, scratch: *mut Scratch) {
+    unsafe fn panel<S: Simd, P: Step<S>>(&self, block: &Block, panel: usize, scratch: *mut Scratch) -> Sums {
         let (data, len) = self.conv.b.panels();
         let pitch = block.panels * NR;
         let tiles = block.rows.div_ceil(MR);
@@ -286,35 +310,8 @@ impl Job<'_> {
             }
             row += rows;
         }
-    }
-
-    /// The block's outputs.
-    ///
-    /// # Safety
-    /// The scratch must hold the block's sums, and no other task may write its pixels and columns.
-    #[inline(never)]
-    unsafe fn finish<S: Simd>(&self, block: &Block, scratch: *const Scratch) {
-        let (conv, c, first) = (self.conv, self.c, block.first_panel * NR);
-        let pitch = block.panels * NR;
-        let mut pixels = [(0, 0); BLOCK_ROWS];
-        for (row, pixel) in pixels[..block.rows].iter_mut().enumerate() {
-            let (y, x) = self.pixel(block.first + row);
-            *pixel = (conv.c.1.at(y, x), conv.residual.map_or(0, |(_, at)| at.at(y, x)));
-        }
-        let (literals, residual) = (Literals::<S>::new(), conv.residual.map(|(r, _)| r));
-        for j in (0..pitch).step_by(NR) {
-            let (finish, o) = (Finish::new(literals, conv.epilogue, first + j), first + j);
-            let width = NR.min(conv.b.n - o);
-            // SAFETY: the caller's.
-            unsafe {
-                let mut acc = (&raw const (*scratch).acc).cast::<i32>().add(j);
-                for (at, residual_at) in &pixels[..block.rows] {
-                    let sums = [S::load_i32(acc), S::load_i32(acc.add(4))];
-                    finish.store(sums, width, residual.map(|r| (r, residual_at + o)), (c, at + o));
-                    acc = acc.add(pitch);
-                }
-            }
-        }
+        // SAFETY: the panel's first sum.
+        Sums { data: unsafe { (&raw mut (*scratch).acc).cast::<i32>().add(panel * NR) }, pitch }
     }
 }
 

@@ -5,20 +5,28 @@
 //! kernel rows: a column of both, interleaved once, serves every output that sees it.
 //!
 //! ```text
-//! for row of output, for eight channels
-//!     for column of input, left to right: for output that sees it: acc[age of the output] += pairs of rows . weights
-//!         the oldest output has met all columns: its epilogue; all others grow older
+//! for band of output rows, for group of 64 channels      (a task)
+//!     for eight channels
+//!         for row of the band, for column of input, left to right
+//!             for output that sees it: acc[age of the output] += pairs of rows . weights
+//!             the oldest output has met all columns: its sums wait on the stack; all others grow older
+//!         the epilogue of the band
 //! ```
-//! In Chromium on Zen 3 (2026): 1.1 to 2 times the f32 kernel's rate, 0.9 times it at 3x3 on rows of 20 pixels; a tile of four
-//! pixels by eight channels, which LLVM orders so that V8 spills, 0.7 to 0.9 of this.
+//! A tile of four pixels by eight channels, which LLVM orders so that V8 spills, was 0.7 to 0.9 of this in Chromium on Zen 3 (2026).
 
-use super::epilogue_i8::{Finish, Literals, Output, ValuesMut, holds};
+use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, holds};
 use super::pack_i8::PackedDepthwise;
-use super::pool_i8::sum_pixels;
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;
 use crate::simd::Simd;
+use std::mem::MaybeUninit;
+
+/// Pixels whose sums wait for the epilogue: what a task holds of rows that are shorter, and a part of one that is longer.
+const BAND_PIXELS: usize = 64;
+/// Channels of a task: a cache line of bytes.
+const GROUP: usize = 64;
+
 /// What to compute; the channel count is a multiple of 8.
 pub struct Depthwise<'a> {
     /// Output rows and columns.
@@ -41,9 +49,14 @@ pub struct Depthwise<'a> {
 
 struct Job<'a> {
     d: &'a Depthwise<'a>,
-    channels: usize,
-    c: Output,
+    finish: Finish<'a>,
     sums: Option<Shared<u32>>,
+}
+
+/// Output pixels whose sums are computed together.
+struct Part {
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
 }
 
 /// Runs `d` with the words of `S`.
@@ -62,77 +75,112 @@ pub fn depthwise_i8<S: Simd>(mut d: Depthwise) {
     assert!(holds(d.c.0.len(), d.c.1, d.size, channels), "c is too short");
     assert_eq!(d.epilogue.bias.len(), channels, "an epilogue of the channels");
     assert!(d.row_sums.as_ref().is_none_or(|s| s.len() == h * channels), "row sums are [h, channels]");
-    let row = match (kernel, d.stride) {
-        (3, 1) => Job::row::<S, 3, 1>,
-        (3, 2) => Job::row::<S, 3, 2>,
-        (5, 1) => Job::row::<S, 5, 1>,
-        (5, 2) => Job::row::<S, 5, 2>,
+    let part = match (kernel, d.stride) {
+        (3, 1) => Job::part::<S, 3, 1>,
+        (3, 2) => Job::part::<S, 3, 2>,
+        (5, 1) => Job::part::<S, 5, 1>,
+        (5, 2) => Job::part::<S, 5, 2>,
         other => panic!("no depthwise kernel for size and stride {other:?}"),
     };
-    let c = d.c.0.shared();
-    assert!(d.row_sums.is_none() || matches!(c, Output::U8(_)), "row sums are of bytes");
+    let output = d.c.0.shared();
+    assert!(d.row_sums.is_none() || matches!(output, Output::U8(_)), "row sums are of bytes");
     let sums = d.row_sums.take().map(|s| Shared(s.as_mut_ptr()));
-    let job = Job { d: &d, channels, c, sums };
-    // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes a row of its own.
-    parallel::for_each(h, |y| unsafe {
-        row(&job, y);
-        job.sum_row(y);
+    let job = Job { d: &d, finish: Finish { epilogue: d.epilogue, channels, residual: None, output }, sums };
+    // Bands and parts of rows of equal size: a short last one would cost as much as the others before its first pixel.
+    let bands = h.div_ceil((BAND_PIXELS / w).max(1));
+    let parts = w.div_ceil(BAND_PIXELS);
+    parallel::for_each(bands * channels.div_ceil(GROUP), |task| {
+        let (band, group) = (task % bands, task / bands * GROUP);
+        let (rows, group) = (h * band / bands..h * (band + 1) / bands, group..channels.min(group + GROUP));
+        for i in 0..parts {
+            let columns = w * i / parts..w * (i + 1) / parts;
+            // SAFETY: the asserts above cover every tap and output; tasks differ in rows or in channels.
+            unsafe { part(&job, &Part { rows: rows.clone(), columns }, group.clone()) };
+        }
+        // SAFETY: as above, and all outputs of the rows and channels are written.
+        unsafe { job.sum_rows::<S>(rows, group) };
     });
 }
 
 impl Job<'_> {
-    /// The sums of row `y`, just written and still near.
+    /// The sums of `group`'s channels in `rows`, just written and still near.
     ///
     /// # Safety
-    /// Row `y` must be written and lie in c and the sums, and no other task may use it.
-    unsafe fn sum_row(&self, y: usize) {
-        let (Some(sums), Output::U8(c)) = (self.sums, self.c) else { return };
-        let (width, pixel) = (self.d.size.1, self.d.c.1.pixel);
-        // SAFETY: the caller's.
-        let (row, sums) = unsafe {
-            (
-                std::slice::from_raw_parts(c.0.add(self.d.c.1.at(y, 0)), (width - 1) * pixel + self.channels),
-                std::slice::from_raw_parts_mut(sums.0.add(y * self.channels), self.channels),
-            )
-        };
-        sum_pixels(row, pixel, sums);
-    }
-
-    /// Output row `y`: eight channels after the other, pixels that lie a dilation apart.
-    ///
-    /// # Safety
-    /// Every tap of the row must lie in a, and the row in c.
-    #[inline(never)]
-    unsafe fn row<S: Simd, const K: usize, const STRIDE: usize>(&self, y: usize) {
-        let (step, literals) = (self.d.dilation, Literals::new());
-        for phase in 0..step.min(self.d.size.1) {
-            for ch in (0..self.channels).step_by(8) {
+    /// The rows must be written and lie in c and the sums, and no other task may use these channels of them.
+    unsafe fn sum_rows<S: Simd>(&self, rows: std::ops::Range<usize>, group: std::ops::Range<usize>) {
+        let (Some(sums), Output::U8(c)) = (self.sums, self.finish.output) else { return };
+        let (width, at) = (self.d.size.1, self.d.c.1);
+        for y in rows {
+            for ch in group.clone().step_by(8) {
+                let mut acc = [S::splat_i32(0); 2];
                 // SAFETY: the caller's.
-                unsafe { self.line::<S, K, STRIDE>(literals, y, phase, ch) };
+                unsafe {
+                    let mut p = c.0.cast_const().add(at.at(y, 0) + ch);
+                    for _ in 0..width {
+                        let wide = S::widen(S::load_u8x8(p));
+                        acc = [0, 1].map(|j| S::add_i32(acc[j], wide[j]));
+                        p = p.wrapping_add(at.pixel);
+                    }
+                    let to = sums.0.add(y * self.finish.channels + ch).cast();
+                    S::store_i32(to, acc[0]);
+                    S::store_i32(to.add(4), acc[1]);
+                }
             }
         }
     }
 
-    /// The eight channels from `ch` of the pixels x, x + dilation, … of row `y`.
+    /// The outputs of `part`, eight of the channels after the other, in each row pixels that lie a dilation apart.
+    ///
+    /// # Safety
+    /// Every tap of the part must lie in a, and the part in c.
+    #[inline(never)]
+    unsafe fn part<S: Simd, const K: usize, const STRIDE: usize>(&self, part: &Part, group: std::ops::Range<usize>) {
+        let (d, width) = (self.d, part.columns.len());
+        let (mut scratch, mut places) = ([MaybeUninit::uninit(); BAND_PIXELS * 8], [Place::default(); BAND_PIXELS]);
+        let pixels = part.rows.clone().flat_map(|y| part.columns.clone().map(move |x| (y, x)));
+        for (place, (y, x)) in places.iter_mut().zip(pixels) {
+            place.output = d.c.1.at(y, x);
+        }
+        for ch in group.step_by(8) {
+            // SAFETY: the caller's; the scratch has room for eight sums of each pixel of the part.
+            unsafe {
+                for (row, y) in part.rows.clone().enumerate() {
+                    for phase in 0..d.dilation.min(width) {
+                        let first = &mut scratch[(row * width + phase) * 8..];
+                        self.line::<S, K, STRIDE>(
+                            (y, part.columns.start + phase),
+                            (width - phase).div_ceil(d.dilation),
+                            ch,
+                            first,
+                        );
+                    }
+                }
+                let sums = Sums { data: scratch.as_mut_ptr().cast(), pitch: 8 };
+                self.finish.run::<S>(ch, sums, &places[..part.rows.len() * width]);
+            }
+        }
+    }
+
+    /// The sums of eight channels from `ch` of `count` pixels from (y, x) on, a dilation apart, into `out` at as many pixels'
+    /// distance.
     ///
     /// acc[i] holds the output that column 0 of the kernel met i turns ago; after its last column it is done.
     ///
     /// # Safety
-    /// As for [`Job::row`].
+    /// As for [`Job::part`].
     #[inline(always)]
     unsafe fn line<S: Simd, const K: usize, const STRIDE: usize>(
         &self,
-        literals: Literals<S>,
-        y: usize,
-        x: usize,
+        (y, x): (usize, usize),
+        count: usize,
         ch: usize,
+        out: &mut [MaybeUninit<i32>],
     ) {
-        let (d, output) = (self.d, self.c);
-        let (step_x, step_y, step_c) = (d.a.1.pixel * d.dilation, d.a.1.row * d.dilation, d.c.1.pixel * d.dilation);
-        let finish = Finish::new(literals, d.epilogue, ch);
+        let d = self.d;
+        let (step_x, step_y, step_out) = (d.a.1.pixel * d.dilation, d.a.1.row * d.dilation, 8 * d.dilation);
         let ages = K.div_ceil(STRIDE);
-        let turns = (d.size.1 - x).div_ceil(d.dilation) + ages - 1;
-        let mut at = d.c.1.at(y, x) + ch;
+        let turns = count + ages - 1;
+        let mut out = out.as_mut_ptr().cast::<i32>();
         // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` bytes each.
         unsafe {
             let mut a = d.a.0.as_ptr().add(d.a.1.at(y * STRIDE, x * STRIDE) + ch);
@@ -159,10 +207,11 @@ impl Job<'_> {
                         }
                     }
                 }
-                a = a.add(STRIDE * step_x);
+                a = a.wrapping_add(STRIDE * step_x);
                 if turn + 1 >= ages {
-                    finish.store(acc[ages - 1], 8, None, (output, at));
-                    at += step_c;
+                    S::store_i32(out, acc[ages - 1][0]);
+                    S::store_i32(out.add(4), acc[ages - 1][1]);
+                    out = out.wrapping_add(step_out);
                 }
                 for age in (1..ages).rev() {
                     acc[age] = acc[age - 1];

@@ -105,6 +105,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` must be valid for writes of four integers; no alignment is asked.
     unsafe fn store_i32(p: *mut i32, v: Self::I32);
+    /// a + b, wrapping.
+    fn add_i32(a: Self::I32, b: Self::I32) -> Self::I32;
     /// a - b, wrapping.
     fn sub_i32(a: Self::I32, b: Self::I32) -> Self::I32;
     /// The nearest floats.

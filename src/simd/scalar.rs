@@ -147,6 +147,10 @@ impl Simd for Scalar {
         unsafe { p.cast::<[i32; 4]>().write_unaligned(v) }
     }
     #[inline(always)]
+    fn add_i32(a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
+    }
+    #[inline(always)]
     fn sub_i32(a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         std::array::from_fn(|i| a[i].wrapping_sub(b[i]))
     }

@@ -108,6 +108,10 @@ macro_rules! words {
                 unsafe { v128_store(p.cast(), v) }
             }
             #[inline(always)]
+            fn add_i32(a: v128, b: v128) -> v128 {
+                i32x4_add(a, b)
+            }
+            #[inline(always)]
             fn sub_i32(a: v128, b: v128) -> v128 {
                 i32x4_sub(a, b)
             }
