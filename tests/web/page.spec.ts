@@ -312,6 +312,86 @@ test('the camera starts, draws, and stops', { tag: '@both' }, async ({ page }) =
   await expectFindings(page, 'person');
 });
 
+test('the camera is released at once, also while weights come', async ({ page }) => {
+  let letGo = (): void => undefined;
+  const held = new Promise<void>((resolve) => (letGo = resolve));
+  await page.route(`**/${INT8_DETECTOR.slice(2)}`, async (route) => {
+    await held;
+    await route.continue();
+  });
+  const streams = await page.evaluateHandle(() => {
+    const streams: MediaStream[] = [];
+    const devices = navigator.mediaDevices;
+    const open = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async (constraints) => {
+      const stream = await open(constraints);
+      streams.push(stream);
+      return stream;
+    };
+    return streams;
+  });
+  const states = () =>
+    streams.evaluate((all) => all.flatMap((one) => one.getTracks().map((track) => track.readyState)));
+  await page.locator('#webcam').click();
+  await expect(page.getByRole('progressbar')).toBeVisible();
+  expect(await states()).toEqual(['live']);
+  await page.locator('#webcam').click();
+  expect(await states()).toEqual(['ended']);
+  letGo();
+  await expectState(page, 'done');
+});
+
+/** Elements that must be seen whole, in both layouts. */
+const PARTS = ['.sources', '.stage', 'aside', '.engine', 'footer'];
+
+for (const [name, size] of [
+  ['a desktop', { width: 1280, height: 800 }],
+  ['a phone', { width: 390, height: 844 }],
+] as const) {
+  test(`the layout on ${name}`, async ({ page }) => {
+    await page.setViewportSize(size);
+    await sample(page, 'china').click();
+    await expectState(page, 'done');
+    const { boxes, small, overflow } = await page.evaluate((parts) => {
+      const rect = (found: Element) => {
+        const { left, top, right, bottom } = found.getBoundingClientRect();
+        return { left, top, right, bottom };
+      };
+      const controls = [...document.querySelectorAll<HTMLElement>('button, label, input[type="range"]')];
+      const seen = controls.filter((control) => control.offsetParent !== null);
+      const { scrollWidth, clientWidth } = document.documentElement;
+      return {
+        boxes: [...parts, '#canvas'].map((part) => rect(document.querySelector(part) ?? document.body)),
+        small: seen.filter(({ offsetHeight }) => offsetHeight < 24).map(({ outerHTML }) => outerHTML),
+        overflow: scrollWidth - clientWidth,
+      };
+    }, PARTS);
+    expect(overflow).toBeLessThanOrEqual(0);
+    expect(small).toEqual([]);
+
+    const canvas = boxes.pop();
+    const [, stage, aside] = boxes;
+    if (!canvas || !stage || !aside) throw new Error('The page lacks a part.');
+    expect(canvas.left).toBeGreaterThanOrEqual(0);
+    expect(canvas.right).toBeLessThanOrEqual(size.width);
+    expect(canvas.bottom - canvas.top).toBeLessThanOrEqual(size.height);
+    if (name === 'a desktop') {
+      expect(stage.right).toBeLessThanOrEqual(aside.left);
+      expect(stage.top).toBe(aside.top);
+      expect(canvas.bottom).toBeLessThanOrEqual(size.height);
+    } else {
+      expect(stage.bottom).toBeLessThanOrEqual(aside.top);
+      expect(stage.left).toBe(aside.left);
+    }
+    boxes.forEach((a, i) =>
+      boxes.slice(i + 1).forEach((b) => {
+        const apart = a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+        expect(apart, JSON.stringify([a, b])).toBe(true);
+      }),
+    );
+  });
+}
+
 test.describe('the page keeps to itself', () => {
   test(
     'asks no other origin, and keeps a strict policy, its worker too',

@@ -32,6 +32,9 @@ function nextFrame(): Promise<number> {
 /** Calls `onFrame` with one frame after the other; each owns its picture. Ends quietly when `signal` is aborted. */
 export async function runCamera(signal: AbortSignal, onFrame: (frame: Picture) => Promise<void>): Promise<void> {
   const stream = await openCamera();
+  const release = () => stream.getTracks().forEach((track) => track.stop());
+  // At once, not when the frame in hand is done: it may wait for a model's weights.
+  signal.addEventListener('abort', release);
   const video = document.createElement('video');
   try {
     let ended = false;
@@ -46,7 +49,7 @@ export async function runCamera(signal: AbortSignal, onFrame: (frame: Picture) =
       await nextFrame();
     }
   } finally {
-    for (const track of stream.getTracks()) track.stop();
+    release();
     video.srcObject = null;
   }
 }

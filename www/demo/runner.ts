@@ -85,18 +85,6 @@ function load(row: ModelRow, onProgress: OnProgress): Promise<Loaded> {
   return loaded;
 }
 
-/** `promise`, or an AbortError as soon as the signal is aborted; what `promise` does goes on. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(new DOMException('The run was aborted.', 'AbortError'));
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop);
-  });
-  // A camera runs many times on one signal, so the listener must not stay.
-  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', stop));
-}
-
 /** What the caller hears of a run. */
 export interface RunEvents {
   onProgress: OnProgress;
@@ -104,14 +92,15 @@ export interface RunEvents {
   onStart: () => void;
 }
 
-/** Runs the model of `row` on `image`. An abort ends the wait, not the load, which the next run needs. */
+/** Runs the model of `row` on `image`. After an abort nothing runs, but the load goes on: the next run needs it. */
 export async function run(
   row: ModelRow,
   image: ImageBitmap,
   signal: AbortSignal,
   { onProgress, onStart }: RunEvents,
 ): Promise<Outcome> {
-  const loaded = await unlessAborted(load(row, onProgress), signal);
+  const loaded = await load(row, onProgress);
+  if (signal.aborted) throw new DOMException('The run was aborted.', 'AbortError');
   onStart();
   const output = await loaded.run(image, signal);
   return { row, output, info: loaded.model.info() };
