@@ -178,7 +178,7 @@ impl Job<'_> {
         // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` floats each.
         unsafe {
             let mut a = self.a.0.wrapping_add(at_a.at(y * STRIDE, x * STRIDE));
-            let mut c = self.c.0.0.add(at_c.at(y, x));
+            let mut c = self.c.0.0.wrapping_add(at_c.at(y, x));
             for _ in 0..count {
                 for ch in channels.clone().step_by(4) {
                     let mut acc = [S::load(bias.add(ch)); T];
@@ -205,7 +205,7 @@ impl Job<'_> {
                     }
                 }
                 a = a.add(T * STRIDE * step_x);
-                c = c.add(T * step_c);
+                c = c.wrapping_add(T * step_c);
             }
         }
     }

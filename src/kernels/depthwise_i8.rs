@@ -16,6 +16,7 @@
 
 use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, holds};
 use super::pack_i8::PackedDepthwise;
+use super::pool_i8::sum_row;
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;
@@ -112,19 +113,10 @@ impl Job<'_> {
         let (width, at) = (self.d.size.1, self.d.c.1);
         for y in rows {
             for ch in group.clone().step_by(8) {
-                let mut acc = [S::splat_i32(0); 2];
                 // SAFETY: the caller's.
                 unsafe {
-                    let mut p = c.0.cast_const().add(at.at(y, 0) + ch);
-                    for _ in 0..width {
-                        let wide = S::widen(S::load_u8x8(p));
-                        acc = [0, 1].map(|j| S::add_i32(acc[j], wide[j]));
-                        p = p.wrapping_add(at.pixel);
-                    }
-                    let to = sums.0.add(y * self.finish.channels + ch).cast();
-                    S::store_i32(to, acc[0]);
-                    S::store_i32(to.add(4), acc[1]);
-                }
+                    sum_row::<S>(c.at(at.at(y, 0) + ch), at.pixel, width, sums.at(y * self.finish.channels + ch))
+                };
             }
         }
     }

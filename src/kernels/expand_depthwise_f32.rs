@@ -19,7 +19,7 @@ use crate::parallel;
 use crate::simd::Simd;
 
 /// Channels of a block.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 /// Floats of scratch that a band should take.
 const BAND: usize = 40 << 10;
 
@@ -76,6 +76,21 @@ impl Bands {
     /// Output rows and columns.
     pub fn size(&self) -> (usize, usize) {
         self.size
+    }
+
+    /// Output rows of a band.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Pixels of zeros on each side.
+    pub(super) fn pad(&self) -> usize {
+        self.pad
+    }
+
+    /// Columns of scratch.
+    pub(super) fn columns(&self) -> usize {
+        self.scratch.0
     }
 
     /// Floats of scratch, for all threads.
