@@ -1,5 +1,6 @@
 //! `mobilesight convert`: a checkpoint of PyTorch, or a bare .safetensors file, as a weights file that describes itself.
 
+use crate::output;
 use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result, bail, ensure};
 use mobilesight::convert::{FloatType, convert};
@@ -7,7 +8,7 @@ use mobilesight::models::registry::entry;
 use mobilesight::quantize::{convert_qat, is_qat};
 use mobilesight::weights::Metadata;
 use serde_json::Value;
-use std::fs::{read_to_string, write};
+use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
 /// Make a .safetensors file of a PyTorch checkpoint, without Python
@@ -65,7 +66,7 @@ enum Dtype {
 pub fn run(args: &Args) -> Result<()> {
     let bytes = read_weights(&args.from)?;
     let written = converted(args, &bytes).with_context(|| args.from.display().to_string())?;
-    write(&args.output, &written).with_context(|| format!("{} cannot be written", args.output.display()))
+    output::write(&args.output, &written)
 }
 
 /// The bytes of the new file.
