@@ -39,28 +39,27 @@ impl<S: Segmenter> Model for S {
         cx.workspace.give_tensor(input.tensor);
         Raw::Scores(scores)
     }
+}
 
-    fn postprocess(
-        &self,
-        cx: &mut Context,
-        raw: Raw,
-        size: (usize, usize),
-        source: (usize, usize),
-        output: &mut Output,
-    ) {
-        let Raw::Scores(scores) = raw else { unreachable!("forward gives scores") };
-        output.mask.resize(source.0 * source.1, 0);
-        if size == source {
-            argmax(cx, &scores, size, &mut output.mask);
-        } else {
-            let mut mask = std::mem::take(&mut output.coarse_mask);
-            mask.resize(size.0 * size.1, 0);
-            argmax(cx, &scores, size, &mut mask);
-            nearest(&mask, size, source, &mut output.mask);
-            output.coarse_mask = mask;
-        }
-        cx.workspace.give_tensor(scores);
+/// The class map of `scores` at the `source`'s size: the likeliest at the network's `size`, then the nearest.
+pub(super) fn class_map(
+    cx: &mut Context,
+    scores: Tensor,
+    size: (usize, usize),
+    source: (usize, usize),
+    output: &mut Output,
+) {
+    output.mask.resize(source.0 * source.1, 0);
+    if size == source {
+        argmax(cx, &scores, size, &mut output.mask);
+    } else {
+        let mut mask = std::mem::take(&mut output.coarse_mask);
+        mask.resize(size.0 * size.1, 0);
+        argmax(cx, &scores, size, &mut mask);
+        nearest(&mask, size, source, &mut output.mask);
+        output.coarse_mask = mask;
     }
+    cx.workspace.give_tensor(scores);
 }
 
 /// What the builders of DeepLabV3 and FCN take.
