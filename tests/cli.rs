@@ -139,6 +139,22 @@ fn a_checkpoint_is_converted() {
     assert!(words.contains("1 labels for"), "{words}");
 }
 
+/// A misspelt parameter would change nothing.
+#[test]
+fn convert_takes_parameters_that_a_builder_reads() {
+    let folder = folder("parameters");
+    let (json, file) = (folder.join("given.json"), folder.join("small.safetensors"));
+    let convert = |option: &'static str| ["convert", CHECKPOINT, "-o", utf8(&file), option, utf8(&json)];
+    for (option, given, known) in [("--config", "num_clases", "num_classes"), ("--preset", "size", "resize")] {
+        write(&json, format!("{{\"{given}\": 224}}")).unwrap();
+        let words = refusal(&convert(option));
+        assert!(words.contains(&format!("{given:?} is not known")) && words.contains(known), "{words}");
+    }
+    write(&json, r#"{"resize": 240, "crop": 192}"#).unwrap();
+    text(&convert("--preset"));
+    assert_eq!(parsed(&["info", utf8(&file)])["input"], json!([192, 192]));
+}
+
 /// A checkpoint of quantisation-aware training becomes an int8 file, which runs and is measured.
 #[test]
 fn a_quantisation_aware_checkpoint_is_converted() {

@@ -4,6 +4,7 @@ use crate::output;
 use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result, bail, ensure};
 use mobilesight::convert::{FloatType, convert};
+use mobilesight::models::config::check_names;
 use mobilesight::models::registry::entry;
 use mobilesight::quantize::{convert_qat, is_qat};
 use mobilesight::weights::Metadata;
@@ -103,12 +104,14 @@ fn metadata(args: &Args, file: &WeightsFile) -> Result<Metadata> {
         },
         (described, ..) => described?,
     };
+    let preset = args.preset.as_deref().map(object).transpose()?;
+    check_names(&config.clone().unwrap_or_default(), &preset.clone().unwrap_or_default())?;
     if let Some(config) = config {
         let mut all = metadata.config.as_object().cloned().unwrap_or_default();
         all.extend(config);
         metadata.config = Value::Object(all);
     }
-    if let Some(preset) = args.preset.as_deref().map(object).transpose()? {
+    if let Some(preset) = preset {
         metadata.preset = Value::Object(preset);
     }
     check_labels(&metadata)?;
