@@ -156,7 +156,9 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     let tiles_of_block = if passes.count() == 1 { SHORT_BLOCK } else { BLOCK_TILES };
     // Blocks of equal size: a short last block would have short tiles.
     let blocks = m.div_ceil(tiles_of_block * S::GEMM_ROWS);
-    parallel::for_each(blocks * groups, |task| {
+    // A tile of few rows waits for its sums: it takes as long as a whole one.
+    let cost = m.max(S::GEMM_ROWS) * conv.n / (blocks * groups) * conv.taps.len() * conv.segment;
+    parallel::for_each(blocks * groups, cost, |task| {
         let block = task / groups;
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let mut tiles = [Tile::default(); BLOCK_TILES];
