@@ -38,7 +38,6 @@ const helperFixes = [
     pkg.wbg_rayon_start_worker(receiver);
   } catch (error) {
     new BroadcastChannel(channel).postMessage(String(error));
-    throw error;
   }`,
   ],
 ];
