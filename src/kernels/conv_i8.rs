@@ -205,7 +205,7 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
     let groups = panels.div_ceil(GROUP_PANELS);
     // Blocks of equal size: a short last block would have short tiles.
     let blocks = m.div_ceil(BLOCK_ROWS);
-    parallel::for_each(blocks * groups, |task| {
+    parallel::for_each(blocks * groups, m.max(MR) * n / (blocks * groups) * k, |task| {
         let (block, first_panel) = (task / groups, task % groups * GROUP_PANELS);
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let panels = GROUP_PANELS.min(panels - first_panel);

@@ -107,7 +107,8 @@ pub fn depthwise_f32<S: Simd>(mut d: Depthwise) {
     let sums = cleared(d.row_sums.take(), h, channels);
     let a = Shared(d.a.0.as_ptr().cast_mut());
     let (at_a, at_c) = (d.a.1, d.c.1);
-    parallel::for_each(h, |y| {
+    let cost = w * filter.weight.len() * parallel::DEPTHWISE;
+    parallel::for_each(h, cost, |y| {
         let job = Job { filter, width: w, a: (a.get(), at_a), c: (c, at_c), sums };
         // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes a row of its own.
         unsafe { job.row::<S>(y, 0..channels) };

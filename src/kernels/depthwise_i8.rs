@@ -90,7 +90,8 @@ pub fn depthwise_i8<S: Simd>(mut d: Depthwise) {
     // Bands and parts of rows of equal size: a short last one would cost as much as the others before its first pixel.
     let bands = h.div_ceil((BAND_PIXELS / w).max(1));
     let parts = w.div_ceil(BAND_PIXELS);
-    parallel::for_each(bands * channels.div_ceil(GROUP), |task| {
+    let tasks = bands * channels.div_ceil(GROUP);
+    parallel::for_each(tasks, h * w * channels / tasks * kernel * kernel * parallel::DEPTHWISE, |task| {
         let (band, group) = (task % bands, task / bands * GROUP);
         let (rows, group) = (h * band / bands..h * (band + 1) / bands, group..channels.min(group + GROUP));
         for i in 0..parts {

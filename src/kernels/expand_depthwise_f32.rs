@@ -119,7 +119,9 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     let c = (Shared(std::mem::take(&mut x.c.0).as_mut_ptr()), x.c.1);
     let sums = cleared(x.row_sums.take(), h, channels);
     let blocks = channels.div_ceil(BLOCK);
-    parallel::for_each_with(blocks * h.div_ceil(bands.rows), scratch, |task, scratch| {
+    let cost = bands.scratch.0 * bands.scratch.1 * BLOCK * expand.k
+        + bands.rows * w * BLOCK * filter.kernel * filter.kernel * parallel::DEPTHWISE;
+    parallel::for_each_with(blocks * h.div_ceil(bands.rows), cost, scratch, |task, scratch| {
         let (first, y) = (task % blocks * BLOCK, task / blocks * bands.rows);
         let channels = first..channels.min(first + BLOCK);
         let band = Band { expand: &expand, pad: bands.pad, width: channels.len() };

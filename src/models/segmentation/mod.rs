@@ -103,7 +103,8 @@ pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mu
     assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
     let column = scores.w * scores.c;
     let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * column);
-    parallel::for_each_pair((mask, ARGMAX_ROWS * size.1), (&mut room, column), |block, mask, column| {
+    let (block, cost) = (ARGMAX_ROWS * size.1, ARGMAX_ROWS * size.1 * scores.c * parallel::DEPTHWISE);
+    parallel::for_each_pair((mask, block), (&mut room, column), cost, |block, mask, column| {
         for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
             bilinear_column(scores, size.0, block * ARGMAX_ROWS + y, column);
             argmax_row::<Best>(column, scores.c, out);
