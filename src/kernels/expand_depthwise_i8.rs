@@ -124,7 +124,9 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], scratch: 
 
     let pitch = win * row_bytes(expand.b);
     // SAFETY: row y is within a, as asserted.
-    parallel::for_each_chunk(packed, pitch, |y, row| unsafe { pack_row::<S, P>(&expand, y, row) });
+    parallel::for_each_chunk(packed, pitch, win * expand.b.k * parallel::ELEMENT, |y, row| unsafe {
+        pack_row::<S, P>(&expand, y, row)
+    });
     let (output, sums) = (x.c.0.shared(), x.row_sums.take().map(|s| Shared(s.as_mut_ptr())));
     assert!(sums.is_none() || matches!(output, Output::U8(_)), "row sums are of bytes");
     let finish = |epilogue, output| Finish { epilogue, channels, residual: None, output };
@@ -138,7 +140,8 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], scratch: 
         sums,
     };
     let blocks = channels.div_ceil(BLOCK);
-    parallel::for_each_with(blocks * h.div_ceil(bands.rows()), scratch, |task, scratch| {
+    let cost = bands.cost(expand.b.k, &x.filter());
+    parallel::for_each_with(blocks * h.div_ceil(bands.rows()), cost, scratch, |task, scratch| {
         let (first, y) = (task % blocks * BLOCK, task / blocks * bands.rows());
         // SAFETY: the asserts above cover every pixel, tap, output and sum; tasks differ in rows or in channels.
         unsafe { both.block::<S, P>(y..h.min(y + bands.rows()), first..channels.min(first + BLOCK), hin, scratch) };
