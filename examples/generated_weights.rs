@@ -1,5 +1,5 @@
-//! `cargo run --release --example generated_weights -- OUT_DIR [--width-mult F]`: the goldens' generated weights as files, for the
-//! benches: every engine computes the same model, and nothing is stored.
+//! `cargo run --release --example generated_weights -- OUT_DIR [--width-mult F | --family]`: the goldens' generated weights as files,
+//! for the benches: every engine computes the same model, and nothing is stored. `--family`: TorchVision's own models, all of them.
 
 #[path = "../tests/generator/mod.rs"]
 mod generator;
@@ -8,7 +8,7 @@ use generator::GeneratedWeights;
 use mobilesight::Result;
 use mobilesight::kernels::Activation;
 use mobilesight::models::mobilenetv3::{Arch, inverted_residual_setting};
-use mobilesight::models::registry::entry;
+use mobilesight::models::registry::{REGISTRY, entry};
 use mobilesight::weights::{Metadata, Weights};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// A tensor's shape and bytes.
-type Tensor = (Vec<usize>, Vec<u8>);
+/// A tensor's type, shape and bytes.
+type Tensor = (Dtype, Vec<usize>, Vec<u8>);
 
 /// Keeps what a builder asks for.
 #[derive(Default)]
@@ -34,7 +34,17 @@ impl Weights for Recorder {
             bytes.extend(row.iter().flat_map(|v| v.to_le_bytes()));
             each(i, row);
         });
-        self.0.borrow_mut().insert(name.to_string(), (shape.to_vec(), bytes));
+        self.0.borrow_mut().insert(name.to_string(), (Dtype::F32, shape.to_vec(), bytes));
+        outcome
+    }
+
+    fn byte_rows(&self, name: &str, shape: &[usize], dtype: Dtype, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        let mut bytes = Vec::new();
+        let outcome = GeneratedWeights.byte_rows(name, shape, dtype, &mut |i, row| {
+            bytes.extend(row);
+            each(i, row);
+        });
+        self.0.borrow_mut().insert(name.to_string(), (dtype, shape.to_vec(), bytes));
         outcome
     }
 }
@@ -56,8 +66,8 @@ fn write(folder: &Path, file: &str, arch: &str, classes: usize, config: Value, p
     let recorder = Recorder::default();
     (entry(arch).expect("a known architecture").load)(&recorder, &metadata).expect("generated weights fit");
     let tensors = recorder.0.into_inner();
-    let views = tensors.iter().map(|(name, (shape, bytes))| {
-        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes of the shape"))
+    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+        (name, TensorView::new(*dtype, shape.clone(), bytes).expect("bytes of the shape"))
     });
     let metadata = HashMap::from([("mobilesight".to_string(), about.to_string())]);
     let path = folder.join(file);
@@ -65,9 +75,21 @@ fn write(folder: &Path, file: &str, arch: &str, classes: usize, config: Value, p
     println!("{}", path.display());
 }
 
+/// Every model of the registry, as its builder makes it.
+fn write_family(folder: &Path) {
+    for entry in REGISTRY {
+        let dtype = if entry.quantised().is_some() { "int8" } else { "f32" };
+        let file = format!("{}.{dtype}.safetensors", entry.arch);
+        write(folder, &file, entry.arch, entry.labels.lines().count(), Value::Null, Value::Null);
+    }
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let folder = Path::new(args.first().expect("the folder to write"));
+    if args.iter().any(|arg| arg == "--family") {
+        return write_family(folder);
+    }
     let at = args.iter().position(|arg| arg == "--width-mult");
     let width_mult: f64 = at.map_or(1.0, |at| args[at + 1].parse().expect("--width-mult takes a number"));
     let backbone = |dilated: bool| json!({ "inverted_residual_setting": rows(width_mult, dilated) });

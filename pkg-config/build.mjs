@@ -26,14 +26,33 @@ function bindgen() {
   return join(target, 'release/bindgen');
 }
 
-// wasm-bindgen-rayon imports its own package by folder, which only bundlers resolve.
-function fixThreadImport(folder) {
+// wasm-bindgen-rayon imports its own package by folder, which only bundlers resolve. And a thread that dies tells only the worker that started
+// it, which waits for that very thread: the channel of www/lib/protocol.ts reaches the page.
+const helperFixes = [
+  ["import('../../..')", "import('../../../mobilesight.js')"],
+  ['receiver: builder.receiver()', 'receiver: builder.receiver(),\n    channel: globalThis.mobilesightChannel'],
+  ['async ({ init, receiver })', 'async ({ init, receiver, channel })'],
+  [
+    'pkg.wbg_rayon_start_worker(receiver);',
+    `try {
+    pkg.wbg_rayon_start_worker(receiver);
+  } catch (error) {
+    new BroadcastChannel(channel).postMessage(String(error));
+  }`,
+  ],
+];
+
+function fixHelpers(folder) {
   const snippets = readFileSync(join(folder, 'mobilesight.js'), 'utf8').match(/snippets\/[^'"]+workerHelpers\.js/);
   if (!snippets) throw new Error('The threaded module has no workerHelpers.js: wasm-bindgen-rayon has changed.');
   const file = join(folder, snippets[0]);
-  const text = readFileSync(file, 'utf8');
-  const fixed = text.replace("import('../../..')", "import('../../../mobilesight.js')");
-  if (fixed === text) throw new Error(`${file} has no import('../../..'): wasm-bindgen-rayon has changed.`);
+  const fixed = helperFixes.reduce(
+    (text, [from, to]) => {
+      if (!text.includes(from)) throw new Error(`${file} has no ${from}: wasm-bindgen-rayon has changed.`);
+      return text.replace(from, to);
+    },
+    readFileSync(file, 'utf8'),
+  );
   writeFileSync(file, fixed);
 }
 
@@ -48,7 +67,7 @@ async function buildModule(toolchain, writer, variant) {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
     step(`JavaScript of ${variant.name}`, writer, [module, folder]);
-    if (variant.threads) fixThreadImport(folder);
+    if (variant.threads) fixHelpers(folder);
     const file = join(folder, 'mobilesight_bg.wasm');
     step(`Smaller ${variant.name}`, 'node', [
       node('binaryen/bin/wasm-opt'),

@@ -11,8 +11,7 @@ import { root } from './run.mjs';
 
 const usage = 'npm run weights [-- --pictures DIR] [-- --site URL]';
 
-// The files as TorchVision names them, with their sizes in MB; the last eight digits of a name begin its SHA-256. Of
-// fcn_mobilenet_v3_large it has none.
+// The files as TorchVision names them, with their sizes in MB; the last eight digits of a name begin its SHA-256.
 const checkpoints = [
   {
     arch: 'fasterrcnn_mobilenet_v3_large_320_fpn',
@@ -28,6 +27,8 @@ const checkpoints = [
   // Trained for int8, so that it is converted as it is.
   { arch: 'quantized_mobilenet_v3_large', path: 'quantized/mobilenet_v3_large_qnnpack-5bcacf28.pth', mb: 21.554 },
 ];
+
+const unreleased = 'fcn_mobilenet_v3_large';
 
 const defaults = {
   site: 'https://download.pytorch.org/models/',
@@ -97,6 +98,9 @@ async function main() {
     );
   await makeWeights(values);
   console.log(`Weights: in ${defaults.folder}; npm run demo shows them.`);
+  console.log(
+    `Weights: none of ${unreleased}: TorchVision never released any; mobilesight convert takes those that you train.`,
+  );
 }
 
 if (process.argv[1] === import.meta.filename)

@@ -260,7 +260,7 @@ impl Engine {
         let (size, prepared) = (input.size, now());
         let raw: Raw = self.model.forward(&mut cx, input, options);
         let computed = now();
-        self.model.postprocess(&mut cx, raw, size, (height, width), &mut self.output);
+        raw.postprocess(&mut cx, size, (height, width), &mut self.output);
         self.workspace = cx.workspace;
         Ok([prepared - start, computed - prepared, now() - computed])
     }

@@ -74,7 +74,7 @@ fn a_run_after_the_first_allocates_nothing() {
             let input = model.preprocess(&mut cx, image);
             let size = input.size;
             let raw = model.forward(&mut cx, input, &Options::default());
-            model.postprocess(&mut cx, raw, size, (image.height, image.width), &mut output);
+            raw.postprocess(&mut cx, size, (image.height, image.width), &mut output);
             ALLOCATIONS.get() - before
         });
         assert!(counts[0] > 0, "the first run of {} allocates", row.arch);

@@ -139,6 +139,22 @@ fn a_checkpoint_is_converted() {
     assert!(words.contains("1 labels for"), "{words}");
 }
 
+/// A misspelt parameter would change nothing.
+#[test]
+fn convert_takes_parameters_that_a_builder_reads() {
+    let folder = folder("parameters");
+    let (json, file) = (folder.join("given.json"), folder.join("small.safetensors"));
+    let convert = |option: &'static str| ["convert", CHECKPOINT, "-o", utf8(&file), option, utf8(&json)];
+    for (option, given, known) in [("--config", "num_clases", "num_classes"), ("--preset", "size", "resize")] {
+        write(&json, format!("{{\"{given}\": 224}}")).unwrap();
+        let words = refusal(&convert(option));
+        assert!(words.contains(&format!("{given:?} is not known")) && words.contains(known), "{words}");
+    }
+    write(&json, r#"{"resize": 240, "crop": 192}"#).unwrap();
+    text(&convert("--preset"));
+    assert_eq!(parsed(&["info", utf8(&file)])["input"], json!([192, 192]));
+}
+
 /// A checkpoint of quantisation-aware training becomes an int8 file, which runs and is measured.
 #[test]
 fn a_quantisation_aware_checkpoint_is_converted() {
@@ -212,7 +228,7 @@ fn bad_input_is_refused_in_words() {
     let (cut, page, empty) = (utf8(&cut), utf8(&page), utf8(&folder));
     let readme = "www/samples/README.md";
     let eval = |weights, pictures, truth| ["eval", "--weights", weights, "--pictures", pictures, "--truth", truth];
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 18] = [
         (&["run", "--weights", "absent.safetensors", "--picture", &picture], "absent.safetensors cannot be read"),
         (&["run", "--weights", cut, "--picture", &picture], "the weights end too early, after 100000 bytes"),
         (&["run", "--weights", page, "--picture", &picture], "HTML page"),
@@ -227,6 +243,13 @@ fn bad_input_is_refused_in_words() {
         (&eval(SEGMENTER, "www/samples", "www/samples"), "astronaut.png is no class map"),
         (&["eval", "--weights", SEGMENTER, "--pictures", "www/samples"], "give --truth"),
         (&["convert", DETECTOR, "-o", "absent/x.safetensors"], "absent/x.safetensors cannot be written"),
+        (
+            &["quantize", CHECKPOINT, "--pictures", empty, "-o", "absent/x.safetensors"],
+            "x.safetensors cannot be written",
+        ),
+        (&["run", "--weights", SEGMENTER, "--picture", &picture, "--draw", "drawn.gif"], "a PNG or a JPEG"),
+        (&["run", "--weights", SEGMENTER, "--picture", &picture, "--arch", "unet"], "\"unet\" is not known"),
+        (&["run", "--weights", CHECKPOINT, "--picture", &picture, "--arch", "unet"], "\"unet\" is not known"),
     ];
     for (args, words) in cases {
         let error = refusal(args);
@@ -242,6 +265,7 @@ fn a_wrong_command_line_exits_with_two() {
         &[],
         &["run", "--weights", DETECTOR, "--picture", "x.png", "--threshold", "2"],
         &["bench", "--weights", DETECTOR, "--picture", "x.png", "--runs", "0"],
+        &["quantize", DETECTOR, "--pictures", "www/samples", "-o", "x.safetensors", "--widen", "nan"],
     ] {
         assert_eq!(mobilesight(args).status.code(), Some(2), "{args:?}");
     }

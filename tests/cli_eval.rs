@@ -131,6 +131,34 @@ fn a_classifier_runs_and_is_measured_from_a_checkpoint() {
 }
 
 #[test]
+fn two_models_are_compared_without_a_truth() {
+    let pictures = folder("unlabelled");
+    copy(sample("coffee.png"), pictures.join("coffee.png")).unwrap();
+    let pictures = utf8(&pictures);
+    for weights in [SEGMENTER, CHECKPOINT] {
+        let eval = ["eval", "--weights", weights, "--pictures", pictures];
+        let report = parsed(&[&eval[..], &["--against", weights]].concat());
+        assert_eq!(report, json!({ "pictures": 1, "agreement": { "share": 100.0 } }), "{weights}");
+        assert!(refusal(&eval).starts_with("error: there is no"), "{weights}");
+    }
+    let eval = ["eval", "--weights", DETECTOR, "--pictures", pictures];
+    let fewer = parsed(&[&eval[..], &["--against", DETECTOR, "--rpn-post-nms", "1"]].concat());
+    assert!(fewer["agreement"]["share"].as_f64().unwrap() < 100.0 && fewer["ap50"].is_null(), "{fewer}");
+    assert!(refusal(&eval).contains("give --truth"));
+}
+
+/// The number of a class of one model says nothing of a class of the other.
+#[test]
+fn models_of_other_classes_are_not_compared() {
+    let other = folder("other_classes").join("qat.safetensors");
+    text(&["convert", "tests/golden/mobilenet_v3_large_w035_qat.pth", "-o", utf8(&other)]);
+    let classes = |file| parsed(&["info", file])["labels"].as_array().unwrap().len();
+    let (here, there) = (classes(CHECKPOINT), classes(utf8(&other)));
+    let words = refusal(&["eval", "--weights", CHECKPOINT, "--pictures", "www/samples", "--against", utf8(&other)]);
+    assert!(words.contains(&format!("has {there} classes, not {here}")), "{words}");
+}
+
+#[test]
 fn a_truth_that_does_not_fit_is_refused() {
     let (pictures, truth) = coco("misfit", &[]);
     let eval = ["eval", "--weights", DETECTOR, "--pictures", "www/models", "--truth", utf8(&truth)];

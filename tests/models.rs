@@ -109,7 +109,7 @@ fn default_segmenter_on_real_pictures() {
         let size = input.size;
         assert_eq!(size, (want.height() as usize, want.width() as usize), "{name}");
         let raw = model.forward(&mut cx, input, &Options::default());
-        model.postprocess(&mut cx, raw, size, size, &mut output);
+        raw.postprocess(&mut cx, size, size, &mut output);
         let same = output.mask.iter().zip(want.iter()).filter(|(a, b)| a == b).count();
         // Where two classes' scores differ by less than rounding either may win.
         assert!(same * 1000 >= want.len() * 999, "{name}: {same} of {} pixels have TorchVision's class", want.len());

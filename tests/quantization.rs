@@ -96,7 +96,7 @@ fn the_file_runs_by_the_registry() {
     assert_eq!(input.size, (224, 224));
     let size = input.size;
     let raw = model.forward(&mut cx, input, &Options::default());
-    model.postprocess(&mut cx, raw, size, (100, 80), &mut output);
+    raw.postprocess(&mut cx, size, (100, 80), &mut output);
     assert_eq!(output.classes.len(), 100);
     assert!(output.classes.windows(2).all(|pair| pair[0].1 >= pair[1].1), "{:?}", output.classes);
     let sum: f32 = output.classes.iter().map(|c| c.1).sum();

@@ -12,6 +12,8 @@ import { checkAgreement, contestants, time } from './contest.mjs';
 import { picture } from './generator.mjs';
 import { buildLimit, peakOf } from './limit.mjs';
 import { commitOf, cpu, machine } from './machine.mjs';
+import { writeFamily } from './family-report.mjs';
+import { measureFamily } from './family.mjs';
 import { engines, models } from './models.mjs';
 import { installPeers, peersFolder, servedPeers } from './peers.mjs';
 import { printSummary, writeReport, writeScale } from './report.mjs';
@@ -30,11 +32,12 @@ function parseOptions() {
       only: { type: 'string' },
       launches: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      family: { type: 'boolean', default: false },
       scale: { type: 'boolean', default: false },
     },
   });
-  const { quick, only, scale } = values;
-  const launches = Number(values.launches ?? (quick || scale ? 2 : 6));
+  const { quick, only, scale, family } = values;
+  const launches = Number(values.launches ?? (quick || scale || family ? 2 : 6));
   if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
   const names = models.map(({ name }) => name);
   if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
@@ -120,12 +123,12 @@ async function compete(chosen, options) {
   }
 }
 
-/** The table of `--scale`. */
-async function scale(options) {
+/** What `measure` finds of mobilesight alone. */
+async function alone(measure, options) {
   const files = new Map();
   const server = await startServer(files);
   try {
-    const { limits, ...measured } = await measureScale(server, files, options);
+    const { limits, ...measured } = await measure(server, files, options);
     return { ...measured, peak: peakOf(limits) };
   } finally {
     server.close();
@@ -139,8 +142,9 @@ async function main() {
   const benches = join(root, 'benches');
   const about = { cpu, machine, commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
   const protocol = { launches, warm, runs, quick };
+  if (options.family) return writeFamily(root, { ...about, protocol, ...(await alone(measureFamily, options)) });
   if (options.scale) {
-    const results = { ...about, protocol, ...(await scale(options)) };
+    const results = { ...about, protocol, ...(await alone(measureScale, options)) };
     console.log(scaleSection(results));
     if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
     writeScale(benches, cpu, results);

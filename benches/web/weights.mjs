@@ -41,9 +41,9 @@ export function generatedWeights(args = []) {
   return folder;
 }
 
-/** The folder with the int8 files of the generated models `names`, every layer in int8 that can be. */
-export function quantisedWeights(names) {
-  const [from, folder] = [generatedWeights(), cacheFolder([...generator, ...quantiser])];
+/** The folder with the int8 files of the models `names` of `generatedWeights(args)`, every layer in int8 that can be. */
+export function quantisedWeights(names, args = []) {
+  const [from, folder] = [generatedWeights(args), cacheFolder([...generator, ...quantiser], args)];
   for (const name of names) {
     const file = join(folder, `${name}.int8.safetensors`);
     if (existsSync(file)) continue;

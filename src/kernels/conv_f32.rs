@@ -6,7 +6,7 @@
 //! pixels like any other, so there is no im2col.
 //!
 //! ```text
-//! for block of tiles of rows, and group of 8 panels                  (a task)
+//! for block of tiles of rows, and group of up to 8 panels            (a task)
 //!     for pass of at most KC steps of the sum
 //!         for panel of 8 columns
 //!             for tile of mr rows: acc = bias, or c after the first pass; for tap, k: acc += a[., k] * b[k, .]; store
@@ -30,6 +30,8 @@ const KC: usize = 768;
 const SHORT_BLOCK: usize = 16;
 const BLOCK_TILES: usize = 32;
 const GROUP_PANELS: usize = 8;
+/// Tasks of a layer of few pixels, so that threads end together; groups are smaller there.
+const LEAST_TASKS: usize = 16;
 
 /// Weights in panels of [`NR`] columns: the panel's biases, then k rows of [`NR`]; columns past n are zero.
 #[derive(Debug)]
@@ -69,13 +71,14 @@ impl PackedB {
     pub fn scaled(&self, scale: &[f32], out: &mut [f32]) {
         assert_eq!((scale.len(), out.len()), (self.k, self.data.len()), "a scale an input channel");
         let panel = NR * (self.k + 1);
-        for (from, to) in self.data.chunks_exact(panel).zip(out.chunks_exact_mut(panel)) {
+        parallel::for_each_chunk(out, panel, panel * parallel::ELEMENT, |i, to| {
+            let from = &self.data[i * panel..][..panel];
             to[..NR].copy_from_slice(&from[..NR]);
             let rows = from[NR..].chunks_exact(NR).zip(to[NR..].chunks_exact_mut(NR));
             for ((from, to), s) in rows.zip(scale) {
                 to.iter_mut().zip(from).for_each(|(t, f)| *t = f * s);
             }
-        }
+        });
     }
 
     /// The panels.
@@ -151,19 +154,21 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
 
     let c = Shared(std::mem::take(&mut conv.c.0).as_mut_ptr());
     let job = Job { conv: &conv, c };
-    let groups = panels.div_ceil(GROUP_PANELS);
     let passes = Passes::new(conv.taps.len(), conv.segment);
     let tiles_of_block = if passes.count() == 1 { SHORT_BLOCK } else { BLOCK_TILES };
     // Blocks of equal size: a short last block would have short tiles.
     let blocks = m.div_ceil(tiles_of_block * S::GEMM_ROWS);
-    parallel::for_each(blocks * groups, |task| {
+    let groups = panels.div_ceil(GROUP_PANELS).max(LEAST_TASKS.div_ceil(blocks).min(panels));
+    // A tile of few rows waits for its sums: it takes as long as a whole one.
+    let cost = m.max(S::GEMM_ROWS) * conv.n / (blocks * groups) * conv.taps.len() * conv.segment;
+    parallel::for_each(blocks * groups, cost, |task| {
         let block = task / groups;
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let mut tiles = [Tile::default(); BLOCK_TILES];
         let count = job.fill_tiles(&mut tiles, first, end - first, S::GEMM_ROWS);
-        let start = task % groups * GROUP_PANELS;
+        let group = task % groups;
         for pass in 0..passes.count() {
-            for panel in start..panels.min(start + GROUP_PANELS) {
+            for panel in panels * group / groups..panels * (group + 1) / groups {
                 // SAFETY: the asserts above cover every pixel of every tile; tasks differ in pixels or in panels.
                 unsafe { job.panel::<S>(&tiles[..count], panel, passes.at(pass)) };
             }

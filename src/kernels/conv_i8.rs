@@ -26,7 +26,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Pixels of a tile: ten accumulators, two vectors of b, one splat of a and the product are 14 of V8's 15 registers.
-const MR: usize = 5;
+pub(super) const MR: usize = 5;
 const BLOCK_ROWS: usize = 8 * MR;
 const GROUP_PANELS: usize = 16;
 const CHUNK_STEPS: usize = 256;
@@ -52,7 +52,7 @@ pub struct Conv<'a> {
 }
 
 /// How a step multiplies: the form of a packed row of a, and one row against eight columns.
-trait Step<S: Simd> {
+pub(super) trait Step<S: Simd> {
     /// Values of k in a step.
     const K: usize;
     /// A vector of a or b.
@@ -77,7 +77,7 @@ trait Step<S: Simd> {
 }
 
 /// Two activations a step, as i16.
-struct Pairs;
+pub(super) struct Pairs;
 
 impl<S: Simd> Step<S> for Pairs {
     const K: usize = 2;
@@ -113,7 +113,7 @@ impl<S: Simd> Step<S> for Pairs {
 }
 
 /// Four activations a step, as they are or, with `FLIP`, less 128: the flipped top bit makes them signed.
-struct Quads<D, const FLIP: bool>(PhantomData<D>);
+pub(super) struct Quads<D, const FLIP: bool>(PhantomData<D>);
 
 impl<S: Simd, D: ByteDot<S>, const FLIP: bool> Step<S> for Quads<D, FLIP> {
     const K: usize = 4;
@@ -205,7 +205,7 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
     let groups = panels.div_ceil(GROUP_PANELS);
     // Blocks of equal size: a short last block would have short tiles.
     let blocks = m.div_ceil(BLOCK_ROWS);
-    parallel::for_each(blocks * groups, |task| {
+    parallel::for_each(blocks * groups, m.max(MR) * n / (blocks * groups) * k, |task| {
         let (block, first_panel) = (task / groups, task % groups * GROUP_PANELS);
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let panels = GROUP_PANELS.min(panels - first_panel);
@@ -300,13 +300,7 @@ impl Job<'_> {
                 let b = data.as_ptr().add((block.first_panel + panel) * len);
                 let from = if block.first_step == 0 { (b.cast(), 0) } else { (acc.cast_const(), pitch) };
                 let b = b.add(HEADER + block.first_step * NR * P::K);
-                match rows {
-                    5 => tile::<S, P, 5>(a, b, block.steps, from, (acc, pitch)),
-                    4 => tile::<S, P, 4>(a, b, block.steps, from, (acc, pitch)),
-                    3 => tile::<S, P, 3>(a, b, block.steps, from, (acc, pitch)),
-                    2 => tile::<S, P, 2>(a, b, block.steps, from, (acc, pitch)),
-                    _ => tile::<S, P, 1>(a, b, block.steps, from, (acc, pitch)),
-                }
+                tile::<S, P>(rows, a, b, block.steps, from, (acc, pitch));
             }
             row += rows;
         }
@@ -315,12 +309,37 @@ impl Job<'_> {
     }
 }
 
-/// R rows of a panel over `steps` steps, from and to sums at a pointer and a pitch.
+/// One to five rows of a panel over `steps` steps, from and to sums at a pointer and a pitch.
 ///
 /// # Safety
-/// `a` must hold R rows of `steps` steps, `b` as many steps, `from` and `to` R rows of eight sums.
+/// `a` must hold the rows of `steps` steps, `b` as many steps, `from` and `to` eight sums of each row.
 #[inline(always)]
-unsafe fn tile<S: Simd, P: Step<S>, const R: usize>(
+pub(super) unsafe fn tile<S: Simd, P: Step<S>>(
+    rows: usize,
+    a: *const u8,
+    b: *const u8,
+    steps: usize,
+    from: (*const i32, usize),
+    to: (*mut i32, usize),
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match rows {
+            5 => tile_of::<S, P, 5>(a, b, steps, from, to),
+            4 => tile_of::<S, P, 4>(a, b, steps, from, to),
+            3 => tile_of::<S, P, 3>(a, b, steps, from, to),
+            2 => tile_of::<S, P, 2>(a, b, steps, from, to),
+            _ => tile_of::<S, P, 1>(a, b, steps, from, to),
+        }
+    }
+}
+
+/// [`tile`] of R rows.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn tile_of<S: Simd, P: Step<S>, const R: usize>(
     a: *const u8,
     mut b: *const u8,
     steps: usize,

@@ -107,7 +107,8 @@ pub fn depthwise_f32<S: Simd>(mut d: Depthwise) {
     let sums = cleared(d.row_sums.take(), h, channels);
     let a = Shared(d.a.0.as_ptr().cast_mut());
     let (at_a, at_c) = (d.a.1, d.c.1);
-    parallel::for_each(h, |y| {
+    let cost = w * filter.weight.len() * parallel::DEPTHWISE;
+    parallel::for_each(h, cost, |y| {
         let job = Job { filter, width: w, a: (a.get(), at_a), c: (c, at_c), sums };
         // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes a row of its own.
         unsafe { job.row::<S>(y, 0..channels) };
@@ -178,7 +179,7 @@ impl Job<'_> {
         // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` floats each.
         unsafe {
             let mut a = self.a.0.wrapping_add(at_a.at(y * STRIDE, x * STRIDE));
-            let mut c = self.c.0.0.add(at_c.at(y, x));
+            let mut c = self.c.0.0.wrapping_add(at_c.at(y, x));
             for _ in 0..count {
                 for ch in channels.clone().step_by(4) {
                     let mut acc = [S::load(bias.add(ch)); T];
@@ -205,7 +206,7 @@ impl Job<'_> {
                     }
                 }
                 a = a.add(T * STRIDE * step_x);
-                c = c.add(T * step_c);
+                c = c.wrapping_add(T * step_c);
             }
         }
     }

@@ -16,6 +16,7 @@
 
 use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, holds};
 use super::pack_i8::PackedDepthwise;
+use super::pool_i8::sum_row;
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;
@@ -89,7 +90,8 @@ pub fn depthwise_i8<S: Simd>(mut d: Depthwise) {
     // Bands and parts of rows of equal size: a short last one would cost as much as the others before its first pixel.
     let bands = h.div_ceil((BAND_PIXELS / w).max(1));
     let parts = w.div_ceil(BAND_PIXELS);
-    parallel::for_each(bands * channels.div_ceil(GROUP), |task| {
+    let tasks = bands * channels.div_ceil(GROUP);
+    parallel::for_each(tasks, h * w * channels / tasks * kernel * kernel * parallel::DEPTHWISE, |task| {
         let (band, group) = (task % bands, task / bands * GROUP);
         let (rows, group) = (h * band / bands..h * (band + 1) / bands, group..channels.min(group + GROUP));
         for i in 0..parts {
@@ -112,19 +114,10 @@ impl Job<'_> {
         let (width, at) = (self.d.size.1, self.d.c.1);
         for y in rows {
             for ch in group.clone().step_by(8) {
-                let mut acc = [S::splat_i32(0); 2];
                 // SAFETY: the caller's.
                 unsafe {
-                    let mut p = c.0.cast_const().add(at.at(y, 0) + ch);
-                    for _ in 0..width {
-                        let wide = S::widen(S::load_u8x8(p));
-                        acc = [0, 1].map(|j| S::add_i32(acc[j], wide[j]));
-                        p = p.wrapping_add(at.pixel);
-                    }
-                    let to = sums.0.add(y * self.finish.channels + ch).cast();
-                    S::store_i32(to, acc[0]);
-                    S::store_i32(to.add(4), acc[1]);
-                }
+                    sum_row::<S>(c.at(at.at(y, 0) + ch), at.pixel, width, sums.at(y * self.finish.channels + ch))
+                };
             }
         }
     }

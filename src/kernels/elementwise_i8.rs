@@ -84,7 +84,7 @@ pub fn quantise<S: Simd>(x: &Tensor, to: &Affine, out: &mut Tensor<u8>) {
     assert!(to.scale.len().is_multiple_of(x.c), "parameters of the channels");
     let (start, pitch) = (out.origin(), out.row_pitch());
     let data = Shared(out.data_mut().as_mut_ptr());
-    parallel::for_each(x.h, |y| {
+    parallel::for_each(x.h, x.w * x.c * parallel::ELEMENT, |y| {
         let (row, literals) = (x.row(y), Literals::new());
         vectors(row.len(), to.scale.len(), |i, c, width| {
             // SAFETY: row y of both has row.len() elements, and a task has a row of its own.
@@ -103,7 +103,7 @@ pub fn dequantise<S: Simd>(x: &Tensor<u8>, from: &Affine, out: &mut Tensor) {
     assert!(from.scale.len().is_multiple_of(x.c), "parameters of the channels");
     let (start, pitch) = (out.origin(), out.row_pitch());
     let data = Shared(out.data_mut().as_mut_ptr());
-    parallel::for_each(x.h, |y| {
+    parallel::for_each(x.h, x.w * x.c * parallel::ELEMENT, |y| {
         let row = x.row(y);
         vectors(row.len(), from.scale.len(), |i, c, width| {
             // SAFETY: row y of both has row.len() elements, and a task has a row of its own.
@@ -130,7 +130,7 @@ pub fn scale_i8<S: Simd>(x: &mut Tensor<u8>, from: &Affine, gate: &[f32], to: &A
     let product = &*product;
     let (start, pitch, len) = (x.origin(), x.row_pitch(), x.w * c);
     let data = Shared(x.data_mut().as_mut_ptr());
-    parallel::for_each(x.h, |y| {
+    parallel::for_each(x.h, x.w * x.c * parallel::ELEMENT, |y| {
         let literals = Literals::new();
         vectors(len, c, |i, c, _| {
             // SAFETY: row y has `len` bytes, a multiple of eight, and a task has a row of its own.

@@ -132,10 +132,56 @@ impl Finish<'_> {
     /// `sums` must hold eight sums for each place, and output and residual the channels at each place.
     #[inline(never)]
     pub(super) unsafe fn run<S: Simd>(&self, o: usize, sums: Sums, places: &[Place]) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.activate::<S>(o, sums, places.len(), S::to_f32);
+            self.output::<S>(o, sums, places);
+        }
+    }
+
+    /// [`Finish::run`] of sums that are floats already.
+    ///
+    /// # Safety
+    /// As for [`Finish::run`].
+    #[inline(never)]
+    pub(super) unsafe fn run_floats<S: Simd>(&self, o: usize, sums: Sums, places: &[Place]) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.activate::<S>(o, sums, places.len(), S::from_bits);
+            self.output::<S>(o, sums, places);
+        }
+    }
+
+    /// Replaces the sums of `pixels` pixels by what their bytes would be, less the zero points, as floats. Without residual.
+    ///
+    /// # Safety
+    /// `sums` must hold eight sums for each pixel.
+    #[inline(never)]
+    pub(super) unsafe fn run_above_zero<S: Simd>(&self, o: usize, sums: Sums, pixels: usize) {
+        // SAFETY: the caller's; the constants come in eights.
+        unsafe {
+            self.activate::<S>(o, sums, pixels, S::to_f32);
+            let round = eight::<S>(&self.epilogue.round, o);
+            let [bias, largest] = black_box([ROUND, 255.0]).map(S::splat);
+            let low = round.map(|round| S::sub(bias, round));
+            let high = low.map(|low| S::add(largest, low));
+            // A sum of this size has no fraction bits; where it is larger or smaller the byte is clamped anyway.
+            each::<S>(sums, pixels, |t, j| {
+                let rounded = S::sub(S::add(S::from_bits(t), round[j]), round[j]);
+                S::min(S::max(rounded, low[j]), high[j])
+            });
+        }
+    }
+
+    /// Activations to outputs.
+    ///
+    /// # Safety
+    /// As for [`Finish::run`].
+    #[inline(always)]
+    unsafe fn output<S: Simd>(&self, o: usize, sums: Sums, places: &[Place]) {
         let width = 8.min(self.channels - o);
         // SAFETY: the caller's; the constants come in eights.
         unsafe {
-            self.activate::<S>(o, sums, places.len());
             match self.residual {
                 None => {}
                 Some(Values::U8(r)) => self.add::<S>(o, sums, places, |at, zero| {
@@ -150,18 +196,18 @@ impl Finish<'_> {
         }
     }
 
-    /// Sums to activations, in place.
+    /// Sums, which `read` makes floats, to activations, in place.
     ///
     /// # Safety
     /// As for [`Finish::run`], of `pixels` pixels.
     #[inline(always)]
-    unsafe fn activate<S: Simd>(&self, o: usize, sums: Sums, pixels: usize) {
+    unsafe fn activate<S: Simd>(&self, o: usize, sums: Sums, pixels: usize, read: impl Fn(S::I32) -> S::F32) {
         let (e, l) = (self.epilogue, Literals::<S>::new());
         // SAFETY: the caller's.
         unsafe {
             let (multiplier, bias, gate) =
                 (eight::<S>(&e.multiplier, o), eight::<S>(&e.bias, o), eight::<S>(&e.gate, o));
-            let x = |sum, j: usize| S::add(S::mul(S::to_f32(sum), multiplier[j]), bias[j]);
+            let x = |sum, j: usize| S::add(S::mul(read(sum), multiplier[j]), bias[j]);
             match e.activation {
                 Activation::Identity => each::<S>(sums, pixels, x),
                 Activation::Relu => each::<S>(sums, pixels, |sum, j| S::max(x(sum, j), l.zero)),

@@ -19,7 +19,7 @@ use crate::parallel;
 use crate::simd::Simd;
 
 /// Channels of a block.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 /// Floats of scratch that a band should take.
 const BAND: usize = 40 << 10;
 
@@ -78,6 +78,27 @@ impl Bands {
         self.size
     }
 
+    /// Output rows of a band.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Pixels of zeros on each side.
+    pub(super) fn pad(&self) -> usize {
+        self.pad
+    }
+
+    /// Columns of scratch.
+    pub(super) fn columns(&self) -> usize {
+        self.scratch.0
+    }
+
+    /// What a task costs, with `k` input channels, as [`parallel`] counts.
+    pub(super) fn cost(&self, k: usize, filter: &Filter) -> usize {
+        let filtered = self.rows * self.size.1 * BLOCK * filter.kernel * filter.kernel;
+        self.scratch.0 * self.scratch.1 * BLOCK * k + filtered * parallel::DEPTHWISE
+    }
+
     /// Floats of scratch, for all threads.
     pub fn scratch(&self) -> usize {
         self.scratch.0 * self.scratch.1 * BLOCK * parallel::threads()
@@ -104,27 +125,32 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     let c = (Shared(std::mem::take(&mut x.c.0).as_mut_ptr()), x.c.1);
     let sums = cleared(x.row_sums.take(), h, channels);
     let blocks = channels.div_ceil(BLOCK);
-    parallel::for_each_with(blocks * h.div_ceil(bands.rows), scratch, |task, scratch| {
-        let (first, y) = (task % blocks * BLOCK, task / blocks * bands.rows);
-        let channels = first..channels.min(first + BLOCK);
-        let band = Band { expand: &expand, pad: bands.pad, width: channels.len() };
-        let top = y * stride;
-        let row_pitch = bands.scratch.0 * band.width;
-        let at = Pixels { start: 0, row: row_pitch, pixel: band.width };
-        // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
-        let a = scratch.as_ptr().wrapping_sub(top * row_pitch + first);
-        let job = Job { filter, width: w, a: (a, at), c, sums };
-        let rows = y..h.min(y + bands.rows);
-        let seen = (rows.len() - 1) * stride + 2 * bands.pad + 1;
-        for (i, row) in scratch.chunks_exact_mut(row_pitch).take(seen).enumerate() {
-            // SAFETY: a holds every row of the picture, b every panel.
-            unsafe { band.fill_row::<S>(row, (top + i).checked_sub(bands.pad).filter(|y| *y < hin), first / NR) };
-        }
-        for y in rows {
-            // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
-            unsafe { job.row::<S>(y, channels.clone()) };
-        }
-    });
+    parallel::for_each_with(
+        blocks * h.div_ceil(bands.rows),
+        bands.cost(expand.k, &filter),
+        scratch,
+        |task, scratch| {
+            let (first, y) = (task % blocks * BLOCK, task / blocks * bands.rows);
+            let channels = first..channels.min(first + BLOCK);
+            let band = Band { expand: &expand, pad: bands.pad, width: channels.len() };
+            let top = y * stride;
+            let row_pitch = bands.scratch.0 * band.width;
+            let at = Pixels { start: 0, row: row_pitch, pixel: band.width };
+            // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
+            let a = scratch.as_ptr().wrapping_sub(top * row_pitch + first);
+            let job = Job { filter, width: w, a: (a, at), c, sums };
+            let rows = y..h.min(y + bands.rows);
+            let seen = (rows.len() - 1) * stride + 2 * bands.pad + 1;
+            for (i, row) in scratch.chunks_exact_mut(row_pitch).take(seen).enumerate() {
+                // SAFETY: a holds every row of the picture, b every panel.
+                unsafe { band.fill_row::<S>(row, (top + i).checked_sub(bands.pad).filter(|y| *y < hin), first / NR) };
+            }
+            for y in rows {
+                // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
+                unsafe { job.row::<S>(y, channels.clone()) };
+            }
+        },
+    );
 }
 
 /// A block of channels on a part of the picture.

@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 /// Looks all bytes of `x` up in `table`, its halo included.
 pub fn lookup_u8(table: &Table, x: &mut Tensor<u8>) {
     let row = x.row_pitch();
-    parallel::for_each_chunk(x.data_mut(), row, |_, row| {
+    parallel::for_each_chunk(x.data_mut(), row, row * parallel::ELEMENT, |_, row| {
         row.iter_mut().for_each(|q| *q = table[usize::from(*q)]);
     });
 }

@@ -11,6 +11,7 @@
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
 //! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
 //! | [`expand_depthwise_f32`] | f32 | [`conv_f32`]'s, then [`depthwise_f32`]'s, 16 channels |
+//! | [`expand_depthwise_i8`] | u8 to u8 or f32 | [`conv_i8`]'s, then [`depthwise_f32`]'s, 16 channels |
 //! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
 //! | [`lookup_u8`] | u8 | a row, its halo too |
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
@@ -33,6 +34,7 @@ pub mod dilated_f32;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod expand_depthwise_f32;
+pub mod expand_depthwise_i8;
 pub mod gemv_f32;
 pub mod lookup_u8;
 pub mod pack_i8;

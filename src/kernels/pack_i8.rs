@@ -75,6 +75,9 @@ fn start(kind: DotKind, row: &[i8], zero_point: &[u8]) -> i32 {
 pub struct PackedDepthwise {
     pub(super) start: Vec<i32>,
     pub(super) taps: Vec<i16>,
+    /// The weights as floats, [kernel, kernel, c], and as many zeros as channels: for [`super::expand_depthwise_i8`].
+    pub(super) floats: Vec<f32>,
+    pub(super) zeros: Vec<f32>,
     /// 3 or 5.
     pub kernel: usize,
 }
@@ -93,6 +96,7 @@ impl PackedDepthwise {
             start[ch] -= i32::from(w) * i32::from(zero_point[ch]);
             taps[(((ch / 8 * pairs + ky / 2) * kernel + kx) * 8 + ch % 8) * 2 + ky % 2] = i16::from(w);
         }
-        PackedDepthwise { start, taps, kernel }
+        let floats = weights.weight().iter().map(|w| f32::from(*w)).collect();
+        PackedDepthwise { start, taps, floats, zeros: vec![0.0; c], kernel }
     }
 }

@@ -1,6 +1,26 @@
 //! Global average pool of bytes, exact until its one division: mean[c] = (sum of q - pixels * zp[c]) * (s[c] / pixels).
 
 use crate::quant::QParams;
+use crate::simd::Simd;
+
+/// The sums of eight channels over `width` pixels, each `pitch` bytes from the last.
+///
+/// # Safety
+/// `row` must hold eight bytes at each pixel, `sums` room for eight.
+#[inline(always)]
+pub(super) unsafe fn sum_row<S: Simd>(row: *const u8, pitch: usize, width: usize, sums: *mut u32) {
+    let (mut acc, mut row) = ([S::splat_i32(0); 2], row);
+    // SAFETY: the caller's.
+    unsafe {
+        for _ in 0..width {
+            let wide = S::widen(S::load_u8x8(row));
+            acc = [0, 1].map(|j| S::add_i32(acc[j], wide[j]));
+            row = row.wrapping_add(pitch);
+        }
+        S::store_i32(sums.cast(), acc[0]);
+        S::store_i32(sums.add(4).cast(), acc[1]);
+    }
+}
 
 /// `sums` [c] = the sums of the pixels of `row`, each `pitch` bytes from the last.
 pub fn sum_pixels(row: &[u8], pitch: usize, sums: &mut [u32]) {

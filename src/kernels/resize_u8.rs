@@ -94,7 +94,7 @@ pub fn bilinear<S: Simd>(image: Image, mut target: Target) {
     let (h, w) = target.size;
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
     let lerp = |a, b, f| S::add(S::mul(S::sub(b, a), f), a);
-    parallel::for_each(h, |y| {
+    parallel::for_each(h, 3 * w * parallel::ELEMENT, |y| {
         // Whole, so that the closure shares the wrapper and not its pointer.
         let out = &out;
         let (top, bottom, fy) = source(y, image.height, h);
@@ -182,7 +182,7 @@ pub fn antialias_room(from: (usize, usize), to: (usize, usize)) -> usize {
 fn same_size<S: Simd>(image: Image, mut target: Target) {
     let (h, w) = target.size;
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
-    parallel::for_each(h, |y| {
+    parallel::for_each(h, 3 * w * parallel::ELEMENT, |y| {
         let row = image.row(y);
         // SAFETY: each task writes one row of out, of w pixels, as check() asserts, and reads as many of 4 bytes.
         unsafe {
@@ -211,7 +211,8 @@ pub fn antialias<S: Simd>(image: Image, mut target: Target, room: &mut [i32]) {
     let (row_weights, column_weights, ring) = (&*row_weights, &*column_weights, rows.taps() * 4 * w);
     let rings = &mut rings[..ring * h.div_ceil(BAND_ROWS)];
     // A band keeps the source rows that its window spans, reduced, each in the slot of its number.
-    parallel::for_each_chunk(rings, ring, |band, ring| {
+    let cost = 4 * image.width * image.height / h.div_ceil(BAND_ROWS) * parallel::ELEMENT;
+    parallel::for_each_chunk(rings, ring, cost, |band, ring| {
         let mut done = 0;
         for y in band * BAND_ROWS..h.min((band + 1) * BAND_ROWS) {
             let (first, count) = rows.window(y);

@@ -65,21 +65,35 @@ impl ClassifierConfig {
 
     /// # Errors
     /// [`Error::WeightsMismatch`] when the preset crops more than there is.
-    pub(super) fn check_preset(&self) -> Result<()> {
-        let ClassifierConfig { resize, crop, .. } = self;
+    pub(super) fn preset(&self) -> Result<Preset> {
+        let &ClassifierConfig { resize, crop, .. } = self;
         if crop > resize {
             let message = format!("the preset crops {crop} pixels of a side of {resize}; resize to {crop} or more");
             return Err(Error::WeightsMismatch(message));
         }
-        Ok(())
+        Ok(Preset { resize, crop })
+    }
+}
+
+/// How a picture becomes a classifier's input.
+#[derive(Debug)]
+pub(super) struct Preset {
+    resize: usize,
+    crop: usize,
+}
+
+impl Preset {
+    /// The square in the middle of `image`.
+    pub(super) fn input(&self, cx: &mut Context, image: Image) -> Input {
+        let tensor = classification(cx, image, self.resize, self.crop);
+        Input { tensor, size: (self.crop, self.crop) }
     }
 }
 
 /// The model.
 #[derive(Debug)]
 pub struct Classifier {
-    resize: usize,
-    crop: usize,
+    preset: Preset,
     features: MobileNetV3,
     /// The mean of the features.
     pooled: Format,
@@ -93,8 +107,8 @@ impl Classifier {
     /// # Errors
     /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the preset's fault.
     pub fn load(weights: &dyn Weights, config: ClassifierConfig) -> Result<Self> {
-        config.check_preset()?;
-        let ClassifierConfig { last_channel, num_classes, resize, crop, .. } = config;
+        let preset = config.preset()?;
+        let ClassifierConfig { last_channel, num_classes, .. } = config;
         let setting = &config.inverted_residual_setting;
         let features = MobileNetV3::load(weights, "features", setting, config.batch_norm_eps)?;
         let linear = |name: &str, input: &Format, channels, activation| {
@@ -108,8 +122,7 @@ impl Classifier {
             pooled,
             hidden,
             features,
-            resize,
-            crop,
+            preset,
         })
     }
 
@@ -129,8 +142,7 @@ impl Classifier {
 
 impl Model for Classifier {
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
-        let tensor = classification(cx, image, self.resize, self.crop);
-        Input { tensor, size: (self.crop, self.crop) }
+        self.preset.input(cx, image)
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
@@ -138,22 +150,10 @@ impl Model for Classifier {
         cx.workspace.give_tensor(input.tensor);
         Raw::Logits(logits)
     }
-
-    fn postprocess(
-        &self,
-        cx: &mut Context,
-        raw: Raw,
-        _size: (usize, usize),
-        _source: (usize, usize),
-        output: &mut Output,
-    ) {
-        order(cx, raw, output);
-    }
 }
 
-/// The classes by the probabilities that the logits `raw` give.
-pub(super) fn order(cx: &mut Context, raw: Raw, output: &mut Output) {
-    let Raw::Logits(mut logits) = raw else { unreachable!("forward gives logits") };
+/// The classes by the probabilities that `logits` give.
+pub(super) fn order(cx: &mut Context, mut logits: Tensor, output: &mut Output) {
     softmax(logits.data_mut());
     let probabilities = logits.data();
     let best_first = top_n(&mut cx.workspace, probabilities.len(), probabilities.len(), &|class| probabilities[class]);

@@ -11,8 +11,8 @@ use super::segmentation::lraspp::LrasppConfig;
 use crate::kernels::Activation;
 use crate::weights::Metadata;
 use crate::{Error, Result};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 /// Most rows, channels or classes that a file may ask for: beyond any model of the family.
 const MOST: usize = 1 << 14;
@@ -23,7 +23,7 @@ const MOST_MASK_CLASSES: usize = 256;
 type Row = (usize, usize, usize, usize, bool, String, usize, usize);
 
 /// Every parameter that a file may state; a builder reads its own.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct FileConfig {
     inverted_residual_setting: Option<Vec<Row>>,
@@ -44,7 +44,7 @@ struct FileConfig {
 }
 
 /// The preprocessing that a file may state.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct FilePreset {
     resize: Option<usize>,
@@ -52,10 +52,11 @@ struct FilePreset {
 }
 
 impl FileConfig {
-    fn set_boxes(&self, boxes: &mut BoxConfig) {
+    fn set_boxes(&self, boxes: &mut BoxConfig) -> Result<()> {
         set(&mut boxes.score_thresh, self.box_score_thresh);
         set(&mut boxes.nms_thresh, self.box_nms_thresh);
         set(&mut boxes.detections_per_img, self.box_detections_per_img);
+        check_fractions(&[boxes.score_thresh, boxes.nms_thresh], "box_score_thresh, box_nms_thresh")
     }
 }
 
@@ -117,6 +118,29 @@ fn check_sizes(sizes: &[usize], batch_norm_eps: f32, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a name in `config` or `preset` that no builder reads: misspelt, it would change nothing. Files may have others, for
+/// their own readers.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] names it, and those that are known.
+pub fn check_names(config: &Map<String, Value>, preset: &Map<String, Value>) -> Result<()> {
+    for (given, known) in [(config, json!(FileConfig::default())), (preset, json!(FilePreset::default()))] {
+        if let Some(name) = given.keys().find(|name| known.get(name).is_none()) {
+            let known: Vec<&str> = known.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
+            return Err(Error::WeightsMismatch(format!("{name:?} is not known; those that are: {}", known.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses scores and overlaps that cannot be.
+fn check_fractions(fractions: &[f32], what: &str) -> Result<()> {
+    match fractions.iter().find(|x| !(0.0..=1.0).contains(*x)) {
+        Some(x) => Err(refuse(format_args!("has {x} among {what}, which are of 0 to 1"))),
+        None => Ok(()),
+    }
+}
+
 /// The parameters in `metadata` of the detector whose defaults are `config`.
 ///
 /// # Errors
@@ -133,7 +157,8 @@ pub fn faster_rcnn_config(mut config: FasterRcnnConfig, metadata: &Metadata) -> 
     set(&mut config.rpn.post_nms_top_n, file.rpn_post_nms_top_n_test);
     set(&mut config.rpn.score_thresh, file.rpn_score_thresh);
     set(&mut config.rpn.nms_thresh, file.rpn_nms_thresh);
-    file.set_boxes(&mut config.boxes);
+    check_fractions(&[config.rpn.score_thresh, config.rpn.nms_thresh], "rpn_score_thresh, rpn_nms_thresh")?;
+    file.set_boxes(&mut config.boxes)?;
     let sizes = [config.num_classes, config.representation_size, config.min_size, config.max_size];
     check_sizes(&sizes, config.batch_norm_eps, "classes, representation, min and max size")?;
     if config.min_size > config.max_size {
@@ -193,7 +218,7 @@ pub fn ssdlite_config(metadata: &Metadata) -> Result<SsdliteConfig> {
     set_rows(&mut config.inverted_residual_setting, file.inverted_residual_setting.take())?;
     set(&mut config.batch_norm_eps, file.batch_norm_eps);
     set(&mut config.num_classes, file.num_classes);
-    file.set_boxes(&mut config.boxes);
+    file.set_boxes(&mut config.boxes)?;
     check_sizes(&[config.num_classes], config.batch_norm_eps, "classes")?;
     Ok(config)
 }
@@ -224,7 +249,6 @@ fn set<T>(to: &mut T, value: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn metadata(config: Value) -> Metadata {
         let (labels, preset) = (vec!["a".to_string(); 3], Value::Null);
@@ -254,6 +278,8 @@ mod tests {
             (json!({"min_size": 0}), "out of range"),
             (json!({"min_size": 900}), "above its max_size"),
             (json!({"batch_norm_eps": -1}), "batch_norm_eps"),
+            (json!({"rpn_nms_thresh": 7}), "rpn_nms_thresh"),
+            (json!({"box_score_thresh": -0.5}), "box_score_thresh"),
         ] {
             let error = detector(config).unwrap_err();
             assert!(error.to_string().contains(what) && error.code() == "E_WEIGHTS_MISMATCH", "{error}");

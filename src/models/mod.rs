@@ -17,6 +17,9 @@ use crate::image::Image;
 use crate::nn::Context;
 use crate::nn::boxes::Candidate;
 use crate::tensor::Tensor;
+use classification::order;
+use detection::transform::restore;
+use segmentation::class_map;
 
 /// A picture as a network takes it.
 pub struct Input {
@@ -34,6 +37,17 @@ pub enum Raw {
     Scores(Tensor),
     /// Scores of each class before the softmax, [1, 1, classes].
     Logits(Tensor),
+}
+
+impl Raw {
+    /// The result for a picture of `source`, into `output`, of an input of `size`, both [h, w].
+    pub fn postprocess(self, cx: &mut Context, size: (usize, usize), source: (usize, usize), output: &mut Output) {
+        match self {
+            Raw::Detections(found) => restore(cx, found, size, source, output),
+            Raw::Scores(scores) => class_map(cx, scores, size, source, output),
+            Raw::Logits(logits) => order(cx, logits, output),
+        }
+    }
 }
 
 /// A run's result, in pixels of the source picture; only the model's own task is set.
@@ -77,14 +91,4 @@ pub trait Model: Send + Sync {
 
     /// The network; gives the input's memory back.
     fn forward(&self, cx: &mut Context, input: Input, options: &Options) -> Raw;
-
-    /// `raw`, of an input of `size`, for a picture of `source` = [h, w], into `output`.
-    fn postprocess(
-        &self,
-        cx: &mut Context,
-        raw: Raw,
-        size: (usize, usize),
-        source: (usize, usize),
-        output: &mut Output,
-    );
 }

@@ -150,6 +150,7 @@ pub fn entry(arch: &str) -> Result<&'static Entry> {
 pub fn describe(file: &SafeTensorsFile, arch: Option<&str>, names: Option<Vec<String>>) -> Result<Metadata> {
     if let Some(said) = file.metadata()? {
         if let Some(arch) = arch.filter(|arch| *arch != said.arch) {
+            entry(arch)?;
             let message = format!("the weights are of {}, not of {arch}; leave arch out, or load others", said.arch);
             return Err(Error::WeightsMismatch(message));
         }
@@ -167,6 +168,7 @@ pub fn describe_state_dict(
     arch: Option<&str>,
     names: Option<Vec<String>>,
 ) -> Result<Metadata> {
+    arch.map(entry).transpose()?;
     let found = infer(weights, arch)?;
     let num_classes = found.config["num_classes"].as_u64().unwrap_or(0) as usize;
     let default = entry(found.arch)?.labels;

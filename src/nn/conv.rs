@@ -39,10 +39,10 @@ enum Dense {
 }
 
 #[derive(Debug)]
-struct Int8 {
-    packed: pack_i8::PackedB,
-    epilogue: Epilogue,
-    input: Arc<Quantisation>,
+pub(super) struct Int8 {
+    pub(super) packed: pack_i8::PackedB,
+    pub(super) epilogue: Epilogue,
+    pub(super) input: Arc<Quantisation>,
     adds_bytes: bool,
 }
 
@@ -163,6 +163,14 @@ impl Conv2d {
         }
     }
 
+    /// What the kernels take where the layer is in int8.
+    pub(super) fn int8(&self) -> Option<&Int8> {
+        match &self.weights {
+            Dense::F32(..) => None,
+            Dense::I8(int8) => Some(int8),
+        }
+    }
+
     /// Runs on `input` [h, w, c] with a halo of at least [`Conv2d::padding`], adding `residual` of the output's shape, bytes
     /// only where [`Conv2d::load_adding`] was told so.
     ///
@@ -264,7 +272,7 @@ impl Conv2d {
         });
         let ((h, w), at) = self.geometry(input);
         let taps: [usize; MAX_ROWS] = std::array::from_fn(|ky| ky * input.row_pitch());
-        let mut run = |c: (ValuesMut, Pixels)| {
+        let mut run = |_: &mut Context, c: (ValuesMut, Pixels)| {
             conv_i8::<Best>(conv_i8::Conv {
                 size: (h, w),
                 a: (input.data(), at),
@@ -286,19 +294,19 @@ pub(super) fn write(
     output: &Format,
     (h, w, c): (usize, usize, usize),
     halo: usize,
-    run: &mut dyn FnMut((ValuesMut, Pixels)),
+    run: &mut dyn FnMut(&mut Context, (ValuesMut, Pixels)),
 ) -> Map {
     match &output.quantisation {
         Some(quantisation) => {
             let mut out = cx.workspace.tensor_u8(h, w, halo, quantisation.params.zero_point());
             let at = pixels(&out);
-            run((ValuesMut::U8(out.data_mut()), at));
+            run(cx, (ValuesMut::U8(out.data_mut()), at));
             Map::U8(out, quantisation.clone())
         }
         None => {
             let mut out = cx.workspace.tensor(h, w, c, halo);
             let at = pixels(&out);
-            run((ValuesMut::F32(out.data_mut()), at));
+            run(cx, (ValuesMut::F32(out.data_mut()), at));
             Map::F32(out)
         }
     }

@@ -42,9 +42,9 @@ struct Floats {
 }
 
 #[derive(Debug)]
-struct Int8 {
-    packed: PackedDepthwise,
-    epilogue: Epilogue,
+pub(super) struct Int8 {
+    pub(super) packed: PackedDepthwise,
+    pub(super) epilogue: Epilogue,
     input: Arc<Quantisation>,
 }
 
@@ -101,6 +101,19 @@ impl Depthwise2d {
             Grouped::F32(floats) => Some((self.filter_of(floats), floats.exact)),
             Grouped::I8(_) => None,
         }
+    }
+
+    /// What the kernels take where the layer is in int8.
+    pub(super) fn int8(&self) -> Option<&Int8> {
+        match &self.weights {
+            Grouped::F32(_) => None,
+            Grouped::I8(int8) => Some(int8),
+        }
+    }
+
+    /// Stride and dilation.
+    pub(super) fn steps(&self) -> (usize, usize) {
+        (self.stride, self.dilation)
     }
 
     fn filter_of<'a>(&self, Floats { weight, bias, .. }: &'a Floats) -> Filter<'a> {
@@ -175,7 +188,7 @@ impl Depthwise2d {
         let ((h, w), at) = self.first_tap(input);
         let wanted = row_sums.is_some() && self.output.is_bytes;
         let mut sums = wanted.then(|| cx.workspace.take(h * input.c));
-        let out = write(cx, &self.output, (h, w, input.c), 0, &mut |c| {
+        let out = write(cx, &self.output, (h, w, input.c), 0, &mut |_, c| {
             depthwise_i8::<Best>(depthwise_i8::Depthwise {
                 size: (h, w),
                 stride: self.stride,

@@ -1,9 +1,11 @@
 //! An inverted residual's expansion and depthwise layer as one kernel call, where nobody reads the map between them.
 
-use super::conv::pixels;
+use super::conv::{self, pixels, write};
+use super::depthwise;
 use super::{Context, Conv2d, Depthwise2d, Map, RowSums};
 use crate::kernels::conv_f32::NR;
 use crate::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
+use crate::kernels::expand_depthwise_i8;
 use crate::simd::{Best, Exact};
 
 /// Two layers that follow each other.
@@ -24,7 +26,8 @@ impl Pair<'_> {
         expansion: Option<&mut Option<Map>>,
     ) -> Map {
         if expansion.is_none()
-            && let Some(out) = self.fused_f32(cx, input, row_sums.as_deref_mut())
+            && cx.activations.is_none()
+            && let Some(out) = self.fused(cx, input, row_sums.as_deref_mut())
         {
             return out;
         }
@@ -37,10 +40,63 @@ impl Pair<'_> {
         out
     }
 
-    /// Both at once where both are in f32 and nobody watches the map between them.
+    /// Both at once where both are in f32 or both in int8.
+    fn fused(&self, cx: &mut Context, input: &Map, row_sums: Option<&mut Option<RowSums>>) -> Option<Map> {
+        if !self.expand.out_channels().is_multiple_of(NR) {
+            return None;
+        }
+        match (self.expand.int8(), self.depthwise.int8()) {
+            (Some(expand), Some(depthwise)) if self.expand.output().is_bytes => {
+                Some(self.fused_i8(cx, input, row_sums, (expand, depthwise)))
+            }
+            _ => self.fused_f32(cx, input, row_sums),
+        }
+    }
+
+    fn fused_i8(
+        &self,
+        cx: &mut Context,
+        input: &Map,
+        row_sums: Option<&mut Option<RowSums>>,
+        (expand, depthwise): (&conv::Int8, &depthwise::Int8),
+    ) -> Map {
+        let input = super::View::from(input).u8(cx, &expand.input);
+        let (output, channels, (stride, dilation)) =
+            (self.depthwise.output(), self.expand.out_channels(), self.depthwise.steps());
+        let (h, w) = (input.h.div_ceil(stride), input.w.div_ceil(stride));
+        let wanted = row_sums.is_some() && output.is_bytes;
+        let mut sums = wanted.then(|| cx.workspace.take(h * channels));
+        let (mut packed, mut scratch) = (Vec::new(), Vec::new());
+        let out = write(cx, output, (h, w, channels), 0, &mut |cx, c| {
+            let both = expand_depthwise_i8::ExpandDepthwise {
+                expand: expand_depthwise_i8::Expand {
+                    size: (input.h, input.w),
+                    a: (input.data(), pixels(&input)),
+                    b: &expand.packed,
+                    epilogue: &expand.epilogue,
+                },
+                stride,
+                dilation,
+                weights: &depthwise.packed,
+                epilogue: &depthwise.epilogue,
+                c,
+                row_sums: sums.as_deref_mut(),
+            };
+            (packed, scratch) = (cx.workspace.take(both.packed()), cx.workspace.take(both.scratch()));
+            expand_depthwise_i8::expand_depthwise_i8::<Best>(both, &mut packed, &mut scratch);
+        });
+        cx.workspace.give(packed);
+        cx.workspace.give(scratch);
+        input.give(cx);
+        if let Some(row_sums) = row_sums {
+            *row_sums = sums.map(RowSums::U8);
+        }
+        out
+    }
+
     fn fused_f32(&self, cx: &mut Context, input: &Map, row_sums: Option<&mut Option<RowSums>>) -> Option<Map> {
         let ((panels, exact), (filter, filter_exact)) = (self.expand.floats()?, self.depthwise.filter()?);
-        if cx.activations.is_some() || filter_exact != exact || !panels.n.is_multiple_of(NR) {
+        if filter_exact != exact {
             return None;
         }
         let input = super::View::from(input).f32(cx);

@@ -29,7 +29,8 @@ impl RoiAlign {
     pub fn forward(&self, cx: &mut Context, features: &Tensor, boxes: &[Box2d]) -> Tensor {
         let row = self.output_size * self.output_size * features.c;
         let mut out = cx.workspace.tensor(1, boxes.len(), row, 0);
-        parallel::for_each_chunk(out.data_mut(), row, |i, row| self.pool(features, boxes[i], row));
+        let cost = 4 * self.sampling_ratio * self.sampling_ratio * row * parallel::DEPTHWISE;
+        parallel::for_each_chunk(out.data_mut(), row, cost, |i, row| self.pool(features, boxes[i], row));
         out
     }
 

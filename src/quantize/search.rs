@@ -102,7 +102,7 @@ fn run(model: &dyn Model, pictures: &[Image]) -> (Vec<Output>, Outputs) {
         let input = model.preprocess(&mut cx, *picture);
         let (size, mut output) = (input.size, Output::default());
         let raw = model.forward(&mut cx, input, &Options::default());
-        model.postprocess(&mut cx, raw, size, (picture.height, picture.width), &mut output);
+        raw.postprocess(&mut cx, size, (picture.height, picture.width), &mut output);
         results.push(output);
         cx.activations = None;
     }

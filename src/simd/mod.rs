@@ -111,6 +111,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sub_i32(a: Self::I32, b: Self::I32) -> Self::I32;
     /// The nearest floats.
     fn to_f32(v: Self::I32) -> Self::F32;
+    /// The floats of these bits.
+    fn from_bits(v: Self::I32) -> Self::F32;
     /// The floats' bits.
     fn bits(v: Self::F32) -> Self::I32;
 

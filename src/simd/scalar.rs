@@ -159,6 +159,10 @@ impl Simd for Scalar {
         v.map(|v| v as f32)
     }
     #[inline(always)]
+    fn from_bits(v: [i32; 4]) -> [f32; 4] {
+        v.map(|v| f32::from_bits(v as u32))
+    }
+    #[inline(always)]
     fn bits(v: [f32; 4]) -> [i32; 4] {
         v.map(|v| v.to_bits() as i32)
     }

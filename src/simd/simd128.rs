@@ -120,6 +120,10 @@ macro_rules! words {
                 f32x4_convert_i32x4(v)
             }
             #[inline(always)]
+            fn from_bits(v: v128) -> v128 {
+                v
+            }
+            #[inline(always)]
             fn bits(v: v128) -> v128 {
                 v
             }

@@ -42,7 +42,7 @@ pub fn run(model: &dyn Model, cx: &mut Context, image: Image) -> Output {
     let input = model.preprocess(cx, image);
     let size = input.size;
     let raw = model.forward(cx, input, &Options::default());
-    model.postprocess(cx, raw, size, (image.height, image.width), &mut output);
+    raw.postprocess(cx, size, (image.height, image.width), &mut output);
     output
 }
 

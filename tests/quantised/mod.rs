@@ -97,7 +97,7 @@ pub fn run(weights: &dyn Weights, metadata: &Metadata) -> (BTreeMap<String, Vec<
     let input = model.preprocess(&mut cx, Image::new(&picture, SIDE, SIDE).unwrap());
     let (size, mut output) = (input.size, Output::default());
     let raw = model.forward(&mut cx, input, &Options::default());
-    model.postprocess(&mut cx, raw, size, (SIDE, SIDE), &mut output);
+    raw.postprocess(&mut cx, size, (SIDE, SIDE), &mut output);
     drop(cx);
     (seen, output)
 }

@@ -4,7 +4,10 @@ import type { LoadProgress, Segmenter } from 'mobilesight';
 import type { Failure } from './inside.ts';
 import { SEGMENTER, expect, test } from './support.ts';
 
-const createSegmenter = (page: Page, options: { maxQueue?: number } = {}): Promise<JSHandle<Segmenter>> =>
+const createSegmenter = (
+  page: Page,
+  options: { maxQueue?: number; threads?: number } = {},
+): Promise<JSHandle<Segmenter>> =>
   page.evaluateHandle((options) => mobilesight.createSegmenter(options), { weights: SEGMENTER, ...options });
 
 /** Runs it once more. */
@@ -175,6 +178,18 @@ test.describe('a crash of the worker', () => {
       },
     ],
     [
+      'by the death of a thread that it waits for',
+      'E_WORKER_CRASHED',
+      () => {
+        performance.now = () => {
+          const { mobilesightChannel } = globalThis as unknown as { mobilesightChannel: string };
+          new BroadcastChannel(mobilesightChannel).postMessage('unreachable');
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+          return 0;
+        };
+      },
+    ],
+    [
       'by want of memory',
       'E_OOM',
       () => {
@@ -187,13 +202,36 @@ test.describe('a crash of the worker', () => {
 
   for (const [name, code, harm] of harms) {
     test(`${name} ends its calls; the next one gets a new worker`, async ({ blank }) => {
-      const model = await createSegmenter(blank);
+      const model = await createSegmenter(blank, { threads: 2 });
       const failures = await crash(blank, model, harm);
       expect(failures.map((failure) => failure.code)).toEqual([code, code]);
       for (const { message } of failures) expect(message).toMatch(/call again/i);
       await expectReplaced(blank, model);
     });
   }
+
+  test('of a thread, which starts but does not work, ends the load', async ({ blank }) => {
+    // Requests of threads pass no route, so the script is given to them as a Blob.
+    await blank.route('**/workerHelpers.js', async (route) => {
+      const response = await route.fetch();
+      const helper = await response.text();
+      const harmful = helper
+        .replace('pkg.wbg_rayon_start_worker(receiver);', "throw new WebAssembly.RuntimeError('unreachable');")
+        .replace("'../../../mobilesight.js'", `'${new URL('../../../mobilesight.js', response.url())}'`);
+      const blob = `new Blob([${JSON.stringify(harmful)}], { type: 'text/javascript' })`;
+      const body = helper.replace("new URL('./workerHelpers.js', import.meta.url)", `URL.createObjectURL(${blob})`);
+      await route.fulfill({ response, body });
+    });
+    const failure = await blank.evaluate(
+      (weights) =>
+        inside.failure(() => mobilesight.createSegmenter({ weights, module: 'relaxed-threads', threads: 2 })),
+      SEGMENTER,
+    );
+    expect(failure.code).toBe('E_WORKER_CRASHED');
+    expect(failure.message).toContain('unreachable');
+    await blank.unroute('**/workerHelpers.js');
+    await expectWorks(await createSegmenter(blank));
+  });
 
   test('between calls goes unnoticed', async ({ blank }) => {
     const model = await createSegmenter(blank);

@@ -105,6 +105,21 @@ test('without relaxed SIMD the other module is taken', async ({ blank }) => {
   expect(info.module).toBe('simd128');
 });
 
+test('a thread whose script is missing gives way to one, too', async ({ blank }) => {
+  await blank.route('**/workerHelpers.js', async (route) => {
+    const response = await route.fetch();
+    const body = (await response.text()).replace("'./workerHelpers.js'", "'./missing.js'");
+    await route.fulfill({ response, body });
+  });
+  const { info, size } = await blank.evaluate(async (weights) => {
+    const model = await mobilesight.createSegmenter({ weights, threads: 2 });
+    const { mask } = await model.segment(inside.pattern(20, 10));
+    return { info: model.info(), size: mask.length };
+  }, SEGMENTER);
+  expect(info).toMatchObject({ module: 'relaxed', threads: 1, fallback: expect.stringContaining('did not start') });
+  expect(size).toBe(200);
+});
+
 test('threads that do not start give way to one', async ({ blank }) => {
   await blank.route('**/engine/relaxed-threads/**', (route) => route.abort());
   const { info, size, refused } = await blank.evaluate(async (weights) => {

@@ -18,7 +18,7 @@ export const BUILDERS: readonly Builder[] = [
   { task: 'detection', arch: 'ssdlite320_mobilenet_v3_large', title: 'SSDlite 320 Large, COCO' },
   { task: 'segmentation', arch: 'lraspp_mobilenet_v3_large', title: 'LR-ASPP Large, VOC' },
   { task: 'segmentation', arch: 'deeplabv3_mobilenet_v3_large', title: 'DeepLabV3 Large, VOC' },
-  { task: 'segmentation', arch: 'fcn_mobilenet_v3_large', title: 'FCN Large, VOC' },
+  { task: 'segmentation', arch: 'fcn_mobilenet_v3_large', title: 'FCN Large, VOC (never released)' },
   { task: 'classification', arch: 'mobilenet_v3_large', title: 'MobileNetV3 Large, ImageNet' },
   { task: 'classification', arch: 'mobilenet_v3_small', title: 'MobileNetV3 Small, ImageNet' },
   {

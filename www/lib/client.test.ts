@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Client } from './client.ts';
 import { ENGINE_INFO, fakeImageData, FakeWorker, runAnswer, until } from './testing.ts';
+import type { Call } from './protocol.ts';
 import type { CreateOptions, LoadProgress } from './types.ts';
 
 let workers: FakeWorker[];
@@ -21,6 +22,9 @@ function create(options: Partial<CreateOptions> = {}): Promise<Client> {
 }
 
 const detect = (client: Client, width = 5, signal?: AbortSignal) => client.run(fakeImageData(width), {}, signal);
+
+/** The pool that a worker is to start. */
+const poolOf = ({ calls }: FakeWorker) => (calls[0] as Call<'start'>).argument.pool;
 
 /** Answers runs by the width of their picture. */
 function answerRuns(worker: FakeWorker): void {
@@ -47,7 +51,7 @@ describe('a load', () => {
     expect(workers[0]?.calls.map(({ name }) => name)).toEqual(['start', 'load', 'warmUp']);
     expect(workers[0]?.calls[0]?.argument).toEqual({
       folder: `https://example.test/lib/engine/${client.info().module}/`,
-      threads: 0,
+      pool: null,
     });
     expect(workers[0]?.calls[1]?.argument).toMatchObject({ arch: 'b', labels: ['a'] });
     for (const phase of ['compile', 'load', 'warmup']) {
@@ -122,7 +126,7 @@ describe('a load', () => {
       if (workers.length === 0) worker.overrides.start = (call) => worker.fail(call, { message: 'no pool' });
     };
     const client = await create({ threads: 3 });
-    expect(workers.map(({ calls }) => (calls[0]?.argument as { threads: number }).threads)).toEqual([3, 0]);
+    expect(workers.map((worker) => poolOf(worker)?.workers)).toEqual([2, undefined]);
     expect(workers[0]?.terminate).toHaveBeenCalledOnce();
     expect(client.info()).toMatchObject({ threads: 1, fallback: expect.stringContaining('no pool') });
     expect(client.info().module).not.toContain('threads');
@@ -220,6 +224,23 @@ describe('a crash', () => {
     expect((await detect(client)).width).toBe(5);
     expect(workers).toHaveLength(2);
     expect(workers[1]?.calls.map(({ name }) => name)).toEqual(['start', 'load', 'warmUp', 'run']);
+  });
+
+  test('of a thread ends the call that its worker never answers', async () => {
+    vi.stubGlobal('crossOriginIsolated', true);
+    prepare = (worker) => {
+      if (workers.length > 0) answerRuns(worker);
+    };
+    const client = await create({ threads: 2 });
+    const call = detect(client);
+    await until(() => workers[0]?.runs.length === 1);
+    const channel = new BroadcastChannel(poolOf(workers[0] as FakeWorker)?.channel ?? '');
+    channel.postMessage('unreachable');
+    await expect(call).rejects.toMatchObject({ code: 'E_WORKER_CRASHED', details: { cause: 'unreachable' } });
+    expect(workers[0]?.terminate).toHaveBeenCalledOnce();
+    expect((await detect(client)).width).toBe(5);
+    expect(poolOf(workers[1] as FakeWorker)?.channel).not.toBe(channel.name);
+    channel.close();
   });
 
   test('between calls is mended by the next', async () => {

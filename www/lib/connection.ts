@@ -29,6 +29,7 @@ export class Connection {
   private lastId = 0;
   private heard = false;
   private reason: Error | undefined;
+  private channel: BroadcastChannel | undefined;
 
   constructor(worker: WorkerLike) {
     this.worker = worker;
@@ -43,6 +44,17 @@ export class Connection {
   /** Whether the worker is gone. */
   get ended(): boolean {
     return this.reason !== undefined;
+  }
+
+  /**
+   * Opens the channel on which the worker's threads tell that they died, and gives its name. Their events go to the worker, which waits for
+   * them and hears none.
+   */
+  openChannel(): string {
+    const name = `mobilesight ${crypto.randomUUID()}`;
+    this.channel = new BroadcastChannel(name);
+    this.channel.onmessage = ({ data }: MessageEvent<string>) => this.end(crash(data));
+    return name;
   }
 
   /** Posts a call. Throws DataCloneError when the argument cannot be posted. */
@@ -64,6 +76,7 @@ export class Connection {
     if (this.reason) return;
     this.reason = reason;
     this.worker.terminate();
+    this.channel?.close();
     for (const { reject } of this.pending.values()) reject(reason);
     this.pending.clear();
   }

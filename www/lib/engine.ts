@@ -60,6 +60,6 @@ export interface EngineModule {
   }): Promise<{ memory: WebAssembly.Memory }>;
   /** `file` stays in JavaScript's memory: tensors are read from it one by one. `null`: the file says it itself. */
   Engine: new (file: Uint8Array, arch: string | null, labels: string[] | null) => Engine;
-  /** Threaded modules only: starts rayon's pool of `threads` workers. */
-  initThreadPool?(threads: number): Promise<unknown>;
+  /** Threaded modules only: starts rayon's pool of so many workers, which help the thread that runs the engine. */
+  initThreadPool?(workers: number): Promise<unknown>;
 }

@@ -45,7 +45,7 @@ export async function detectEnvironment(): Promise<Environment> {
 }
 
 /** Whether a module has threads. */
-export function isThreaded(module: ModuleName): boolean {
+function isThreaded(module: ModuleName): boolean {
   return module.endsWith('-threads');
 }
 

@@ -4,7 +4,7 @@ import { openWeights, type WeightsFile } from './assets.ts';
 import { Connection, type WorkerLike } from './connection.ts';
 import type { EngineInfo } from './engine.ts';
 import { abortError, MobilesightError } from './errors.ts';
-import { detectEnvironment, isThreaded, plan, withoutThreads, type Plan } from './features.ts';
+import { detectEnvironment, plan, withoutThreads, type Plan } from './features.ts';
 import { resolveUrl } from './fetch.ts';
 import type { Calls } from './protocol.ts';
 import type { CreateOptions, LoadProgress, ModelInfo, Task } from './types.ts';
@@ -67,9 +67,11 @@ async function start(
   const connection = new Connection(spawn());
   // Also after this function, as long as the load goes on.
   signal.addEventListener('abort', () => connection.end(abortError(signal)));
-  const threads = isThreaded(plan.module) ? plan.threads : 0;
+  // The worker is a thread, too.
+  const workers = plan.threads - 1;
   try {
-    await connection.call('start', { folder: engineFolder(options, plan), threads });
+    const pool = workers > 0 ? { workers, channel: connection.openChannel() } : null;
+    await connection.call('start', { folder: engineFolder(options, plan), pool });
     return { connection, plan };
   } catch (error) {
     const reason = error instanceof Error ? error : new Error(String(error));

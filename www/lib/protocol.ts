@@ -24,10 +24,17 @@ export interface RunAnswer extends EngineResult {
   memoryBytes: number;
 }
 
+/** The threads beside the worker's own. */
+export interface Pool {
+  workers: number;
+  /** Of the BroadcastChannel on which one of them tells that it died; build.mjs has it do so. */
+  channel: string;
+}
+
 /** The calls, in the order of a model's life. */
 export interface Calls {
-  /** Compiles the module in `folder`, a URL with a last slash; `threads` 0 starts no pool. */
-  start: { argument: { folder: string; threads: number }; answer: null };
+  /** Compiles the module in `folder`, a URL with a last slash, and starts its pool. */
+  start: { argument: { folder: string; pool: Pool | null }; answer: null };
   /** Reads the weights; `file` comes back, so that neither side needs a copy. */
   load: {
     argument: { file: Uint8Array<ArrayBuffer>; arch: string | null; labels: string[] | null };

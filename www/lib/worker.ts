@@ -2,7 +2,7 @@
 import type { Engine, EngineModule, EngineResult } from './engine.ts';
 import { MobilesightError, type ErrorCode } from './errors.ts';
 import { toRgba } from './decode.ts';
-import type { Answer, Call, CallName, Calls, Failure, RunAnswer } from './protocol.ts';
+import type { Answer, Call, CallName, Calls, Failure, Pool, RunAnswer } from './protocol.ts';
 
 /** What a handler gives: the answer, and what of it is moved. */
 interface Answered<T> {
@@ -23,10 +23,10 @@ function loaded(): Engine {
 }
 
 const handlers: { [K in CallName]: (argument: Calls[K]['argument']) => Promise<Answered<Calls[K]['answer']>> } = {
-  async start({ folder, threads }) {
+  async start({ folder, pool }) {
     module = await importModule(`${folder}mobilesight.js`);
     ({ memory } = await compile(module, `${folder}mobilesight_bg.wasm`));
-    if (threads > 0) await startPool(module, threads);
+    if (pool) await startPool(module, pool);
     return { value: null };
   },
 
@@ -90,14 +90,16 @@ function notServed(url: string, cause: unknown): MobilesightError {
   return new MobilesightError('E_FETCH', message, { url, cause: String(cause) });
 }
 
-async function startPool({ initThreadPool }: EngineModule, threads: number): Promise<void> {
+async function startPool({ initThreadPool }: EngineModule, { workers, channel }: Pool): Promise<void> {
   if (!initThreadPool) throw new MobilesightError('E_INTERNAL', 'The module has no threads.');
   let timer: ReturnType<typeof setTimeout> | undefined;
   const tooLate = new Promise<never>((_, reject) => {
     const message = `The threads did not start in ${POOL_TIMEOUT / 1000} s. Use threads: 1.`;
     timer = setTimeout(() => reject(new MobilesightError('E_UNSUPPORTED_ENV', message)), POOL_TIMEOUT);
   });
-  await Promise.race([initThreadPool(threads), tooLate]).finally(() => clearTimeout(timer));
+  // Where the module's helper of the pool finds it.
+  Object.assign(globalThis, { mobilesightChannel: channel });
+  await Promise.race([initThreadPool(workers), tooLate]).finally(() => clearTimeout(timer));
 }
 
 function memoryBytes(): number {

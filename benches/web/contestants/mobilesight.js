@@ -9,7 +9,8 @@ export async function load({ weights, threads, options = {} }) {
   const response = fetch(weights);
   const { default: init, Engine, initThreadPool } = await import(`${folder}/mobilesight.js`);
   await init({ module_or_path: `${folder}/mobilesight_bg.wasm` });
-  if (threads > 1) await initThreadPool(threads);
+  // This worker is one of them.
+  if (threads > 1) await initThreadPool(threads - 1);
   const engine = new Engine(new Uint8Array(await (await response).arrayBuffer()), null, null);
   engine.warmUp();
   let result;

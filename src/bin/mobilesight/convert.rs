@@ -1,13 +1,15 @@
 //! `mobilesight convert`: a checkpoint of PyTorch, or a bare .safetensors file, as a weights file that describes itself.
 
+use crate::output;
 use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result, bail, ensure};
 use mobilesight::convert::{FloatType, convert};
+use mobilesight::models::config::check_names;
 use mobilesight::models::registry::entry;
 use mobilesight::quantize::{convert_qat, is_qat};
 use mobilesight::weights::Metadata;
 use serde_json::Value;
-use std::fs::{read_to_string, write};
+use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
 /// Make a .safetensors file of a PyTorch checkpoint, without Python
@@ -65,7 +67,7 @@ enum Dtype {
 pub fn run(args: &Args) -> Result<()> {
     let bytes = read_weights(&args.from)?;
     let written = converted(args, &bytes).with_context(|| args.from.display().to_string())?;
-    write(&args.output, &written).with_context(|| format!("{} cannot be written", args.output.display()))
+    output::write(&args.output, &written)
 }
 
 /// The bytes of the new file.
@@ -102,12 +104,14 @@ fn metadata(args: &Args, file: &WeightsFile) -> Result<Metadata> {
         },
         (described, ..) => described?,
     };
+    let preset = args.preset.as_deref().map(object).transpose()?;
+    check_names(&config.clone().unwrap_or_default(), &preset.clone().unwrap_or_default())?;
     if let Some(config) = config {
         let mut all = metadata.config.as_object().cloned().unwrap_or_default();
         all.extend(config);
         metadata.config = Value::Object(all);
     }
-    if let Some(preset) = args.preset.as_deref().map(object).transpose()? {
+    if let Some(preset) = preset {
         metadata.preset = Value::Object(preset);
     }
     check_labels(&metadata)?;

@@ -11,6 +11,7 @@ mod eval;
 mod info;
 mod models;
 mod options;
+mod output;
 mod picture;
 mod progress;
 mod quantize;

@@ -40,9 +40,15 @@ impl Rpn {
     }
 }
 
-/// A number from 1 on.
+/// A whole number from 1 on.
 pub fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "it is a whole number from 1 on".to_string())
+}
+
+/// A number from 1 on.
+pub fn factor(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|x: &f32| x.is_finite() && *x >= 1.0);
+    number.ok_or_else(|| "it is a number from 1 on".to_string())
 }
 
 /// A number of 0 to 1.

@@ -1,13 +1,12 @@
 //! `mobilesight quantize`: an f32 model and a folder of pictures to an int8 model.
 
-use crate::options::fraction;
-use crate::picture;
+use crate::options::{count, factor, fraction};
 use crate::progress::Progress;
 use crate::weights::{WeightsFile, read_weights};
+use crate::{output, picture};
 use anyhow::{Context, Result};
 use mobilesight::image::Image;
 use mobilesight::quantize::{Event, Options, Scheme, quantize};
-use std::fs::write;
 use std::path::PathBuf;
 
 /// Make an int8 model, a quarter of the size, by running the f32 model on some dozens of pictures
@@ -34,20 +33,20 @@ pub struct Args {
     /// TorchVision's name of the builder, where the weights do not tell it
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
-    /// How far results may go from f32's, 0 to 1, before layers are left in f32
+    /// How far results may go from f32's, 0 to 1, before layers are left in f32 (default: 0.04)
     #[arg(long, value_name = "X", value_parser = fraction)]
     max_drop: Option<f32>,
     /// Layers that stay in f32, by their paths or the beginnings of these
     #[arg(long, value_name = "PATH", value_delimiter = ',')]
     f32_layers: Vec<String>,
     /// Pictures that --max-drop is measured on, which bounds the time (default: 48)
-    #[arg(long, value_name = "N", value_parser = crate::options::count)]
+    #[arg(long, value_name = "N", value_parser = count)]
     search_pictures: Option<usize>,
-    /// How far channels keep scales of their own, 0 to 1
+    /// How far channels keep scales of their own, 0 to 1 (default: 0.75)
     #[arg(long, value_name = "A", value_parser = fraction)]
     alpha: Option<f32>,
-    /// What the ranges seen are multiplied by
-    #[arg(long, value_name = "X")]
+    /// What the ranges seen are multiplied by, from 1 on (default: 1.3)
+    #[arg(long, value_name = "X", value_parser = factor)]
     widen: Option<f32>,
     /// Print progress where stderr is no terminal, too
     #[arg(long)]
@@ -56,6 +55,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    output::check(&args.output)?;
     let bytes = read_weights(&args.from)?;
     let pictures: Vec<_> = picture::list(&args.pictures)?.iter().map(|p| picture::open(p)).collect::<Result<_>>()?;
     let images: Vec<Image> = pictures.iter().map(picture::borrow).collect::<Result<_>>()?;
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let written: mobilesight::Result<Vec<u8>> = quantised();
     let written = written.with_context(|| args.from.display().to_string())?;
-    write(&args.output, &written).with_context(|| format!("{} cannot be written", args.output.display()))?;
+    output::write(&args.output, &written)?;
     println!("{}: {} bytes, of {}", args.output.display(), written.len(), bytes.len());
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::options::{ModelFile, Rpn, count, fraction};
 use crate::session::Session;
 use crate::{draw, picture, report};
 use anyhow::{Context, Result, ensure};
+use image::ImageFormat::{self, Jpeg, Png};
 use image::{GrayImage, RgbaImage};
 use mobilesight::models::Options;
 use mobilesight::models::registry::Task;
@@ -123,6 +124,10 @@ pub fn run(args: &Args) -> Result<()> {
     ensure!(
         args.mask.as_deref().is_none_or(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"))),
         "a class map is a PNG, since JPEG would change classes; name it --mask x.png"
+    );
+    ensure!(
+        args.draw.as_deref().is_none_or(|path| matches!(ImageFormat::from_path(path), Ok(Png | Jpeg))),
+        "what is drawn is a PNG or a JPEG; name it --draw x.png or x.jpg"
     );
     let picture = picture::open(&args.picture)?;
     let options = Options { score_thresh: args.threshold, ..args.rpn.options() };

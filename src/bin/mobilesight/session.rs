@@ -49,7 +49,7 @@ impl Session {
         let (size, prepared) = (input.size, Instant::now());
         let raw = self.model.forward(&mut cx, input, options);
         let computed = Instant::now();
-        self.model.postprocess(&mut cx, raw, size, (image.height, image.width), &mut self.output);
+        raw.postprocess(&mut cx, size, (image.height, image.width), &mut self.output);
         self.workspace = cx.workspace;
         [prepared - start, computed - prepared, computed.elapsed()]
     }

@@ -3,11 +3,11 @@
 
 use super::roi_heads::{BoxConfig, RoiHeads};
 use super::rpn::{Rpn, RpnConfig};
-use super::transform::{restore, transform};
+use super::transform::transform;
 use crate::image::Image;
 use crate::kernels::Activation;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
-use crate::models::{Input, Model, Options, Output, Raw};
+use crate::models::{Input, Model, Options, Raw};
 use crate::nn::boxes::Box2d;
 use crate::nn::{Context, Conv2d, Format, Map};
 use crate::tensor::{Element, Tensor};
@@ -154,17 +154,6 @@ impl Model for FasterRcnn {
         features.into_iter().for_each(|map| cx.give(map));
         cx.workspace.give(proposals);
         Raw::Detections(found)
-    }
-
-    fn postprocess(
-        &self,
-        cx: &mut Context,
-        raw: Raw,
-        size: (usize, usize),
-        source: (usize, usize),
-        output: &mut Output,
-    ) {
-        restore(cx, raw, size, source, output);
     }
 }
 

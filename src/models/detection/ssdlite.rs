@@ -5,12 +5,12 @@
 
 use super::default_boxes::{BOXES, default_boxes};
 use super::roi_heads::BoxConfig;
-use super::transform::{restore, transform_fixed};
+use super::transform::transform_fixed;
 use crate::image::Image;
 use crate::kernels::Activation;
 use crate::kernels::resize_u8::Normalise;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
-use crate::models::{Input, Model, Options, Output, Raw};
+use crate::models::{Input, Model, Options, Raw};
 use crate::nn::boxes::{Box2d, Candidate, batched_nms, clip, decode, top_n};
 use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, softmax};
 use crate::tensor::Tensor;
@@ -296,17 +296,6 @@ impl Model for Ssdlite {
         [scores, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         let config = self.config.boxes.with(options);
         Raw::Detections(batched_nms(&mut cx.workspace, candidates, config.nms_thresh, config.detections_per_img))
-    }
-
-    fn postprocess(
-        &self,
-        cx: &mut Context,
-        raw: Raw,
-        size: (usize, usize),
-        source: (usize, usize),
-        output: &mut Output,
-    ) {
-        restore(cx, raw, size, source, output);
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::image::Image;
 use crate::kernels::Pixels;
 use crate::kernels::resize_u8::{Normalise, Target, bilinear};
-use crate::models::{Input, Output, Raw};
+use crate::models::{Input, Output};
 use crate::nn::Context;
 use crate::nn::boxes::{Box2d, Candidate};
 use crate::preprocess::{MEAN, STD};
@@ -45,8 +45,13 @@ fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, 
 }
 
 /// Detections on a picture of `size` in pixels of the `source`, both [h, w].
-pub fn restore(cx: &mut Context, raw: Raw, size: (usize, usize), source: (usize, usize), output: &mut Output) {
-    let Raw::Detections(found) = raw else { unreachable!("a detector gives detections") };
+pub fn restore(
+    cx: &mut Context,
+    found: Vec<Candidate>,
+    size: (usize, usize),
+    source: (usize, usize),
+    output: &mut Output,
+) {
     output.detections.clear();
     output.detections.extend(found.iter().map(|d| Candidate { b: resize_box(d.b, size, source), ..*d }));
     cx.workspace.give(found);

@@ -3,16 +3,15 @@
 //! logits = dequant(classifier.3(classifier.1(classifier.0(avgpool(features(quant(x))))))), where each module gives bytes.
 //! [`crate::qnnpack`] has the equations and the names in a file.
 
-use super::super::classification::{ClassifierConfig, order};
+use super::super::classification::{ClassifierConfig, Preset};
 use super::super::mobilenetv3::{InvertedResidualConfig, make_divisible};
-use super::super::{Input, Model, Options, Output, Raw};
+use super::super::{Input, Model, Options, Raw};
 use super::QAT_MARK;
 use crate::image::Image;
 use crate::kernels::Activation;
 use crate::kernels::elementwise_i8::{dequantise, quantise};
 use crate::nn::quantized::{Add, Conv2d, Hardswish, Size, SqueezeExcitation, mean_pool, output};
 use crate::nn::{Context, Quantisation, View};
-use crate::preprocess::classification;
 use crate::simd::Best;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -125,8 +124,7 @@ impl InvertedResidual {
 /// QuantizableMobileNetV3.
 #[derive(Debug)]
 pub struct QuantizedClassifier {
-    resize: usize,
-    crop: usize,
+    preset: Preset,
     quant: Arc<Quantisation>,
     stem: ConvNormActivation,
     blocks: Vec<InvertedResidual>,
@@ -142,7 +140,7 @@ impl QuantizedClassifier {
     /// # Errors
     /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the preset's fault.
     pub fn load(weights: &dyn Weights, config: ClassifierConfig) -> Result<Self> {
-        config.check_preset()?;
+        let preset = config.preset()?;
         if weights.info(QAT_MARK).is_some() {
             let what =
                 "are a checkpoint of quantisation-aware training; `mobilesight convert` makes the int8 file of it";
@@ -173,8 +171,7 @@ impl QuantizedClassifier {
         let hidden = Conv2d::linear(weights, "classifier.0", last.output(), config.last_channel)?;
         let hardswish = Hardswish::load(weights, "classifier.1", hidden.output())?;
         let classifier = Conv2d::linear(weights, "classifier.3", hardswish.output(), config.num_classes)?;
-        let ClassifierConfig { resize, crop, .. } = config;
-        Ok(QuantizedClassifier { resize, crop, quant, stem, blocks, last, hidden, hardswish, classifier })
+        Ok(QuantizedClassifier { preset, quant, stem, blocks, last, hidden, hardswish, classifier })
     }
 
     /// The logits, [1, 1, classes], of `input` [h, w, 3] normalised, with a halo of 1.
@@ -205,24 +202,12 @@ impl QuantizedClassifier {
 
 impl Model for QuantizedClassifier {
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
-        let tensor = classification(cx, image, self.resize, self.crop);
-        Input { tensor, size: (self.crop, self.crop) }
+        self.preset.input(cx, image)
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
         let logits = self.logits(cx, &input.tensor);
         cx.workspace.give_tensor(input.tensor);
         Raw::Logits(logits)
-    }
-
-    fn postprocess(
-        &self,
-        cx: &mut Context,
-        raw: Raw,
-        _size: (usize, usize),
-        _source: (usize, usize),
-        output: &mut Output,
-    ) {
-        order(cx, raw, output);
     }
 }

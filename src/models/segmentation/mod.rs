@@ -39,28 +39,27 @@ impl<S: Segmenter> Model for S {
         cx.workspace.give_tensor(input.tensor);
         Raw::Scores(scores)
     }
+}
 
-    fn postprocess(
-        &self,
-        cx: &mut Context,
-        raw: Raw,
-        size: (usize, usize),
-        source: (usize, usize),
-        output: &mut Output,
-    ) {
-        let Raw::Scores(scores) = raw else { unreachable!("forward gives scores") };
-        output.mask.resize(source.0 * source.1, 0);
-        if size == source {
-            argmax(cx, &scores, size, &mut output.mask);
-        } else {
-            let mut mask = std::mem::take(&mut output.coarse_mask);
-            mask.resize(size.0 * size.1, 0);
-            argmax(cx, &scores, size, &mut mask);
-            nearest(&mask, size, source, &mut output.mask);
-            output.coarse_mask = mask;
-        }
-        cx.workspace.give_tensor(scores);
+/// The class map of `scores` at the `source`'s size: the likeliest at the network's `size`, then the nearest.
+pub(super) fn class_map(
+    cx: &mut Context,
+    scores: Tensor,
+    size: (usize, usize),
+    source: (usize, usize),
+    output: &mut Output,
+) {
+    output.mask.resize(source.0 * source.1, 0);
+    if size == source {
+        argmax(cx, &scores, size, &mut output.mask);
+    } else {
+        let mut mask = std::mem::take(&mut output.coarse_mask);
+        mask.resize(size.0 * size.1, 0);
+        argmax(cx, &scores, size, &mut mask);
+        nearest(&mask, size, source, &mut output.mask);
+        output.coarse_mask = mask;
     }
+    cx.workspace.give_tensor(scores);
 }
 
 /// What the builders of DeepLabV3 and FCN take.
@@ -104,7 +103,8 @@ pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mu
     assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
     let column = scores.w * scores.c;
     let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * column);
-    parallel::for_each_pair((mask, ARGMAX_ROWS * size.1), (&mut room, column), |block, mask, column| {
+    let (block, cost) = (ARGMAX_ROWS * size.1, ARGMAX_ROWS * size.1 * scores.c * parallel::DEPTHWISE);
+    parallel::for_each_pair((mask, block), (&mut room, column), cost, |block, mask, column| {
         for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
             bilinear_column(scores, size.0, block * ARGMAX_ROWS + y, column);
             argmax_row::<Best>(column, scores.c, out);

@@ -1,6 +1,6 @@
 //! Top-1 and top-5 over a folder of classes' folders, and the agreement of two classifiers.
 
-use super::{Args, Pass};
+use super::{Args, Equal, Pass, Report};
 use crate::{picture, report};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -8,41 +8,28 @@ use std::fmt::{self, Display, Formatter};
 use std::fs::read_dir;
 use std::path::{Path, PathBuf};
 
-/// The report, in per cent.
+/// In per cent.
 #[derive(Serialize)]
-struct Report {
+struct Scores {
     top1: f64,
     top5: f64,
-    pictures: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agreement: Option<Agreement>,
-}
-
-/// How near two classifiers are.
-#[derive(Serialize)]
-struct Agreement {
-    /// Pictures of the same likeliest class.
-    share: f64,
 }
 
 /// Runs the command on classifiers.
 pub fn eval(args: &Args, mut pass: Pass) -> Result<()> {
     let (names, folders) = folders(&args.pictures)?;
-    let labels: Vec<String> = (0..pass.model.num_classes()).map(|class| pass.model.label(class)).collect();
-    let classes = classes(&names, &labels).with_context(|| {
-        format!(
-            "the folders in {} are not the classes of the model; call each by its class's label or number",
-            args.pictures.display()
-        )
-    })?;
     let (mut pictures, mut truth) = (Vec::new(), Vec::new());
-    for (folder, class) in folders.iter().zip(classes) {
+    if folders.is_empty() {
+        ensure!(args.against.is_some(), "there is no folder of a class in {}", args.pictures.display());
+        pictures = picture::list(&args.pictures)?;
+    }
+    for (folder, class) in folders.iter().zip(classes_of(&names, &pass, &args.pictures)?) {
         pictures.extend(picture::list(folder)?);
         truth.resize(pictures.len(), class);
     }
     let (mut first, mut five, mut same) = (0, 0, 0);
     pass.over(&pictures, |i, seen| {
-        let place = seen.output.classes.iter().position(|(class, _)| *class == truth[i]);
+        let place = seen.output.classes.iter().position(|(class, _)| Some(class) == truth.get(i));
         first += usize::from(place == Some(0));
         five += usize::from(place.is_some_and(|place| place < 5));
         let likeliest = |classes: &[(usize, f32)]| classes.first().map(|(class, _)| *class);
@@ -51,9 +38,20 @@ pub fn eval(args: &Args, mut pass: Pass) -> Result<()> {
         Ok(())
     })?;
     let share = |count: usize| 100.0 * count as f64 / pictures.len() as f64;
-    let agreement = pass.reference.is_some().then(|| Agreement { share: share(same) });
-    let report = Report { top1: share(first), top5: share(five), pictures: pictures.len(), agreement };
-    report::write(&report, args.json)
+    let agreement = pass.reference.is_some().then(|| Equal { share: share(same) });
+    let scores = (!truth.is_empty()).then(|| Scores { top1: share(first), top5: share(five) });
+    report::write(&Report { scores, pictures: pictures.len(), agreement }, args.json)
+}
+
+/// The class of each folder of `names`, which lie in `folder`.
+fn classes_of(names: &[String], pass: &Pass, folder: &Path) -> Result<Vec<usize>> {
+    let labels: Vec<String> = (0..pass.model.num_classes()).map(|class| pass.model.label(class)).collect();
+    classes(names, &labels).with_context(|| {
+        format!(
+            "the folders in {} are not the classes of the model; call each by its class's label or number",
+            folder.display()
+        )
+    })
 }
 
 /// The folders in `folder`, by name, and their names.
@@ -66,7 +64,6 @@ fn folders(folder: &Path) -> Result<(Vec<String>, Vec<PathBuf>)> {
             found.push((item.file_name().to_string_lossy().into_owned(), item.path()));
         }
     }
-    ensure!(!found.is_empty(), "there is no folder of a class in {}", folder.display());
     found.sort();
     Ok(found.into_iter().unzip())
 }
@@ -80,10 +77,9 @@ fn classes(names: &[String], labels: &[String]) -> Option<Vec<usize>> {
     by_label.or_else(by_number).or_else(by_order)
 }
 
-impl Display for Report {
+impl Display for Scores {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        writeln!(f, "top-1  {:.2}\ntop-5  {:.2}\nover {} pictures", self.top1, self.top5, self.pictures)?;
-        self.agreement.iter().try_for_each(|a| writeln!(f, "equal classes  {:.2} %", a.share))
+        write!(f, "top-1  {:.2}\ntop-5  {:.2}", self.top1, self.top5)
     }
 }
 

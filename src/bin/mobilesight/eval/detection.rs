@@ -1,9 +1,9 @@
 //! AP by COCO's definition, which hotcoco computes, and the agreement of two detectors.
 
-use super::{Args, Pass, truth};
+use super::{Args, Pass, Report, truth};
 use crate::bench::median;
-use crate::report;
 use crate::session::Session;
+use crate::{picture, report};
 use anyhow::{Context, Result, ensure};
 use hotcoco::{Annotation, COCO, COCOeval, Category, IouType};
 use mobilesight::nn::boxes::{Candidate, iou};
@@ -16,16 +16,13 @@ const SCORE: f32 = 0.4;
 /// IoU above which a box has come back.
 const SAME: f32 = 0.7;
 
-/// The report, in per cent.
+/// In per cent.
 #[derive(Serialize)]
-struct Report {
+struct Scores {
     ap50: f64,
     map: f64,
-    pictures: usize,
     /// Median of the network's time, in milliseconds.
     network_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agreement: Option<Agreement>,
 }
 
 /// How near two detectors are.
@@ -52,22 +49,21 @@ struct Truth {
 /// Runs the command on detectors.
 pub fn eval(args: &Args, mut pass: Pass) -> Result<()> {
     let path = truth(args, "a COCO annotation file")?;
-    let truth = Truth::read(path, &args.pictures, &pass.model)?;
-    let mut found = Vec::new();
-    let mut returned = pass.reference.is_some().then(Returned::default);
-    pass.over(&truth.pictures, |i, seen| {
-        let boxes = seen.output.detections.iter();
-        found.extend(boxes.filter_map(|d| annotation(truth.ids[i], *truth.categories.get(d.group)?, d)));
-        if let (Some(returned), Some(reference)) = (&mut returned, seen.reference) {
-            returned.add(&seen.output.detections, &reference.detections);
+    let truth = path.map(|path| Truth::read(path, &args.pictures, &pass.model)).transpose()?;
+    let pictures = truth.as_ref().map_or_else(|| picture::list(&args.pictures), |truth| Ok(truth.pictures.clone()))?;
+    let (mut found, mut returned) = (Vec::new(), Returned::default());
+    pass.over(&pictures, |i, seen| {
+        let boxes = &seen.output.detections;
+        found.extend(truth.iter().flat_map(|truth| truth.annotations(i, boxes)));
+        if let Some(reference) = seen.reference {
+            returned.add(boxes, &reference.detections);
         }
         Ok(())
     })?;
-    let pictures = truth.pictures.len();
-    let (ap50, map) = truth.score(found)?;
-    let agreement = returned.map(|returned| returned.agreement());
     let network_ms = median(std::mem::take(&mut pass.times));
-    report::write(&Report { ap50, map, pictures, network_ms, agreement }, args.json)
+    let scores = truth.map(|truth| truth.score(found, network_ms)).transpose()?;
+    let agreement = pass.reference.is_some().then(|| returned.agreement());
+    report::write(&Report { scores, pictures: pictures.len(), agreement }, args.json)
 }
 
 /// A detection as COCO writes it; none where the truth does not have the class.
@@ -107,8 +103,13 @@ impl Truth {
         Ok(Truth { ids, pictures, categories, coco })
     }
 
-    /// AP50 and mAP of `found`, in per cent.
-    fn score(self, found: Vec<Annotation>) -> Result<(f64, f64)> {
+    /// What was `found` on picture `i`, of the classes that the truth has.
+    fn annotations(&self, i: usize, found: &[Candidate]) -> impl Iterator<Item = Annotation> {
+        found.iter().filter_map(move |d| annotation(self.ids[i], *self.categories.get(d.group)?, d))
+    }
+
+    /// AP50 and mAP of all that was `found`.
+    fn score(self, found: Vec<Annotation>, network_ms: f64) -> Result<Scores> {
         let found = self.coco.load_res_anns(found)?;
         let mut eval = COCOeval::new(self.coco, found, IouType::Bbox);
         eval.evaluate()?;
@@ -116,7 +117,7 @@ impl Truth {
         // It computes the metrics; its lines are not needed.
         eval.summarize_lines();
         let metrics = eval.get_results(None, false);
-        Ok((100.0 * metrics["AP50"], 100.0 * metrics["AP"]))
+        Ok(Scores { ap50: 100.0 * metrics["AP50"], map: 100.0 * metrics["AP"], network_ms })
     }
 }
 
@@ -161,16 +162,18 @@ impl Returned {
     }
 }
 
-impl Display for Report {
+impl Display for Scores {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        writeln!(f, "AP50  {:.2}\nmAP   {:.2}\nover {} pictures", self.ap50, self.map, self.pictures)?;
-        writeln!(f, "{:.1} ms a picture in the network, the median", self.network_ms)?;
-        if let Some(Agreement { boxes, share, score_shift }) = &self.agreement {
-            writeln!(f, "{boxes} boxes of the reference have a score above {SCORE}")?;
-            writeln!(f, "of those come back  {:.1} %", share.unwrap_or(f64::NAN))?;
-            writeln!(f, "mean score shift    {:.4}", score_shift.unwrap_or(f64::NAN))?;
-        }
-        Ok(())
+        writeln!(f, "AP50  {:.2}\nmAP   {:.2}", self.ap50, self.map)?;
+        write!(f, "{:.1} ms a picture in the network, the median", self.network_ms)
+    }
+}
+
+impl Display for Agreement {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        writeln!(f, "{} boxes of the reference have a score above {SCORE}", self.boxes)?;
+        writeln!(f, "of those come back  {:.1} %", self.share.unwrap_or(f64::NAN))?;
+        write!(f, "mean score shift    {:.4}", self.score_shift.unwrap_or(f64::NAN))
     }
 }
 

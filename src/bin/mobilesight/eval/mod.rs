@@ -11,6 +11,8 @@ use crate::session::Session;
 use anyhow::{Context, Result, ensure};
 use mobilesight::models::registry::Task;
 use mobilesight::models::{Options, Output};
+use serde::Serialize;
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ Examples:
   mobilesight eval --weights segmenter.safetensors --pictures street --truth street_masks
   mobilesight eval --weights classifier.safetensors --pictures imagenet/val
   mobilesight eval --weights int8.safetensors --against f32.safetensors --pictures val2017 --truth instances.json
+  mobilesight eval --weights int8.safetensors --against f32.safetensors --pictures unlabelled
 
 Boxes: AP50 and mAP (IoU 0.50 to 0.95) as COCO defines them, of the model's own score threshold and count of detections;
 a class is the truth's category of the same name, of the same id where no name fits. Masks: mIoU over the classes that truth or model names anywhere in the
@@ -30,7 +33,7 @@ are called by label or by number, or are as many as the classes and in their ord
 
 --against adds the agreement with another model: the share of its boxes above 0.4 that come back with the same label at
 IoU above 0.7, in per cent, and the mean absolute change of their scores; or the share of equal pixels or classes, in per
-cent. The other model runs with its own options: --rpn-… against the same file shows what they cost.
+cent. It needs no truth. The other model runs with its own options: --rpn-… against the same file shows what they cost.
 
 JSON: {\"ap50\", \"map\", \"pictures\", \"network_ms\"}, {\"miou\", \"pixel_accuracy\", \"pictures\"} or {\"top1\", \"top5\", \"pictures\"}, and
 \"agreement\": {\"boxes\", \"share\", \"score_shift\"} or {\"share\"}.")]
@@ -60,8 +63,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let model = Session::open(&args.model)?;
     let task = model.entry.task;
-    let against = args.against.as_ref().map(|path| other(path, task));
-    let reference = against.transpose()?;
+    let reference = args.against.as_ref().map(|path| other(path, &model)).transpose()?;
     let pass = Pass { model, reference, options: args.rpn.options(), progress: args.progress, times: Vec::new() };
     match task {
         Task::Detection => detection::eval(args, pass),
@@ -70,16 +72,58 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// The model in file `path`, which is of `task`.
-fn other(path: &Path, task: Task) -> Result<Session> {
+/// The model in file `path`, which is of the task and the classes of `model`.
+fn other(path: &Path, model: &Session) -> Result<Session> {
     let other = Session::open(&ModelFile { weights: path.to_path_buf(), arch: None })?;
-    ensure!(other.entry.task == task, "{} is of another task; compare models of one", path.display());
+    ensure!(other.entry.task == model.entry.task, "{} is of another task; compare models of one", path.display());
+    ensure!(
+        other.num_classes() == model.num_classes(),
+        "{} has {} classes, not {}; compare models of the same classes",
+        path.display(),
+        other.num_classes(),
+        model.num_classes()
+    );
     Ok(other)
 }
 
-/// The truth, which detectors and segmenters need: `what`.
-fn truth<'a>(args: &'a Args, what: &str) -> Result<&'a Path> {
-    args.truth.as_deref().with_context(|| format!("there is nothing to compare with; give --truth, {what}"))
+/// The truth, which is `what`; none where another model is all that there is to compare with.
+fn truth<'a>(args: &'a Args, what: &str) -> Result<Option<&'a Path>> {
+    let is_compared = args.truth.is_some() || args.against.is_some();
+    ensure!(is_compared, "there is nothing to compare with; give --truth, {what}, or --against, another model");
+    Ok(args.truth.as_deref())
+}
+
+/// What is printed: a task's scores, and how near another model is.
+#[derive(Serialize)]
+struct Report<S, A> {
+    /// None without a truth.
+    #[serde(flatten)]
+    scores: Option<S>,
+    pictures: usize,
+    /// None without another model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<A>,
+}
+
+impl<S: Display, A: Display> Display for Report<S, A> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        self.scores.iter().try_for_each(|scores| writeln!(f, "{scores}"))?;
+        writeln!(f, "over {} pictures", self.pictures)?;
+        self.agreement.iter().try_for_each(|agreement| writeln!(f, "{agreement}"))
+    }
+}
+
+/// How near two models are that name classes.
+#[derive(Serialize)]
+struct Equal {
+    /// Of the pictures or pixels, those to which both give the same class, in per cent.
+    share: f64,
+}
+
+impl Display for Equal {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "equal classes   {:.2} %", self.share)
+    }
 }
 
 /// The models that see the pictures.
