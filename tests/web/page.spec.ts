@@ -1,16 +1,21 @@
 /** The page as a user has it: pictures from every source, findings drawn and listed, words for what went wrong. */
 import { join } from 'node:path';
 import type { Locator, Page } from '@playwright/test';
-import { DETECTOR, INT8_DETECTOR, INT8_SEGMENTER, expect, pageFile, root, test } from './support.ts';
+import {
+  DETECTOR,
+  INT8_DETECTOR,
+  INT8_SEGMENTER,
+  expect,
+  expectState,
+  pageFile,
+  root,
+  sample,
+  test,
+} from './support.ts';
 
 const sampleFile = (name: string) => join(root, 'www/samples', name);
-const sample = (page: Page, name: string) => page.locator(`button[data-src="./samples/${name}.png"]`);
 const found = (page: Page) => page.locator('#results li');
 const slider = (page: Page) => page.getByLabel('Least score');
-
-async function expectState(page: Page, state: string): Promise<void> {
-  await expect(page.locator('html')).toHaveAttribute('data-state', state, { timeout: 120_000 });
-}
 
 const size = (file: string) => `${(pageFile(file).length / 1e6).toFixed(1)} MB`;
 
@@ -247,22 +252,6 @@ test('weights come with a progress bar', async ({ page }) => {
   await expect(page.getByRole('progressbar')).toBeHidden();
 });
 
-test('on a phone nothing overflows sideways', async ({ page }) => {
-  for (const width of [320, 390]) {
-    await page.setViewportSize({ width, height: 700 });
-    await sample(page, 'china').click();
-    await expectState(page, 'done');
-    const [content, room] = await page.evaluate(() => [
-      document.documentElement.scrollWidth,
-      document.documentElement.clientWidth,
-    ]);
-    expect(content).toBeLessThanOrEqual(room ?? 0);
-    const box = await page.locator('#canvas').boundingBox();
-    expect(box && box.x + box.width).toBeLessThanOrEqual(width);
-    expect(box?.width).toBeGreaterThan(width * 0.8);
-  }
-});
-
 test('the keyboard alone suffices', async ({ page }) => {
   const focused = () => page.evaluate(() => document.activeElement?.id || document.activeElement?.className || '');
   await page.keyboard.press('Tab');
@@ -340,57 +329,6 @@ test('the camera is released at once, also while weights come', async ({ page })
   letGo();
   await expectState(page, 'done');
 });
-
-/** Elements that must be seen whole, in both layouts. */
-const PARTS = ['.sources', '.stage', 'aside', '.engine', 'footer'];
-
-for (const [name, size] of [
-  ['a desktop', { width: 1280, height: 800 }],
-  ['a phone', { width: 390, height: 844 }],
-] as const) {
-  test(`the layout on ${name}`, async ({ page }) => {
-    await page.setViewportSize(size);
-    await sample(page, 'china').click();
-    await expectState(page, 'done');
-    const { boxes, small, overflow } = await page.evaluate((parts) => {
-      const rect = (found: Element) => {
-        const { left, top, right, bottom } = found.getBoundingClientRect();
-        return { left, top, right, bottom };
-      };
-      const controls = [...document.querySelectorAll<HTMLElement>('button, label, input[type="range"]')];
-      const seen = controls.filter((control) => control.offsetParent !== null);
-      const { scrollWidth, clientWidth } = document.documentElement;
-      return {
-        boxes: [...parts, '#canvas'].map((part) => rect(document.querySelector(part) ?? document.body)),
-        small: seen.filter(({ offsetHeight }) => offsetHeight < 24).map(({ outerHTML }) => outerHTML),
-        overflow: scrollWidth - clientWidth,
-      };
-    }, PARTS);
-    expect(overflow).toBeLessThanOrEqual(0);
-    expect(small).toEqual([]);
-
-    const canvas = boxes.pop();
-    const [, stage, aside] = boxes;
-    if (!canvas || !stage || !aside) throw new Error('The page lacks a part.');
-    expect(canvas.left).toBeGreaterThanOrEqual(0);
-    expect(canvas.right).toBeLessThanOrEqual(size.width);
-    expect(canvas.bottom - canvas.top).toBeLessThanOrEqual(size.height);
-    if (name === 'a desktop') {
-      expect(stage.right).toBeLessThanOrEqual(aside.left);
-      expect(stage.top).toBe(aside.top);
-      expect(canvas.bottom).toBeLessThanOrEqual(size.height);
-    } else {
-      expect(stage.bottom).toBeLessThanOrEqual(aside.top);
-      expect(stage.left).toBe(aside.left);
-    }
-    boxes.forEach((a, i) =>
-      boxes.slice(i + 1).forEach((b) => {
-        const apart = a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
-        expect(apart, JSON.stringify([a, b])).toBe(true);
-      }),
-    );
-  });
-}
 
 test.describe('the page keeps to itself', () => {
   test(

@@ -1,8 +1,8 @@
-/** What the browser's tests share: the two servers, the blank page with the wrapper in it, files, and comparisons. */
+/** What the browser's tests share: the two servers, the blank page with the wrapper in it, the page's states, files, and comparisons. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { test as base, expect, type Page } from '@playwright/test';
+import { test as base, expect, type Locator, type Page } from '@playwright/test';
 import type * as Mobilesight from 'mobilesight';
 import type { BoundingBox, Detection } from 'mobilesight';
 import * as inside from './inside.ts';
@@ -66,6 +66,16 @@ export const test = base.extend<{ blank: Page }, Serving>({
 });
 
 export { expect };
+
+/** The page's button for a sample of www/samples. */
+export function sample(page: Page, name: string): Locator {
+  return page.locator(`button[data-src="./samples/${name}.png"]`);
+}
+
+/** Waits until the page has got to `state`. */
+export async function expectState(page: Page, state: string): Promise<void> {
+  await expect(page.locator('html')).toHaveAttribute('data-state', state, { timeout: 120_000 });
+}
 
 /** Intersection over union. */
 export function iou(a: BoundingBox, b: BoundingBox): number {
