@@ -11,6 +11,7 @@ export interface Sample {
 }
 
 export const SAMPLES: readonly Sample[] = [
+  { src: './samples/camera.png', alt: 'A photographer on a lawn', credit: 'Lav Varshney, CC0' },
   { src: './samples/astronaut.png', alt: 'An astronaut', credit: 'NASA, public domain' },
   { src: './samples/chelsea.png', alt: 'A cat', credit: 'Stefan van der Walt, CC0' },
   { src: './samples/china.png', alt: 'A palace court', credit: 'danielbuechele, CC BY 2.0' },
