@@ -112,7 +112,8 @@ pub(super) struct Sums {
 /// From a layer's sums to its outputs, in passes over eight channels of a few pixels that stay in the first-level cache.
 ///
 /// Each pass is a loop of its own for each case, so that its constants stay in V8's 15 registers and no case is decided for
-/// each pixel: in one loop with all cases an output of eight channels took 50 cycles on Zen 3, so it takes 12.
+/// each pixel. With all cases in one loop a 1x1 layer from 16 to 64 channels at 160 x 160 took 2.50 ms in Chromium on Zen 3
+/// (2026), so it takes 2.13.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<'a> {
     /// The constants.
