@@ -26,7 +26,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Pixels of a tile: ten accumulators, two vectors of b, one splat of a and the product are 14 of V8's 15 registers.
-pub(super) const MR: usize = 5;
+const MR: usize = 5;
 const BLOCK_ROWS: usize = 8 * MR;
 const GROUP_PANELS: usize = 16;
 const CHUNK_STEPS: usize = 256;
@@ -279,67 +279,65 @@ impl Job<'_> {
         });
     }
 
-    /// One panel of the block, in tiles of 5 pixels and near the end 4, so that no short tile is left. Never inlined, so
-    /// that V8, which does not replace a running loop, soon calls its fast form. Gives the panel's sums.
+    /// One panel of the block, whose sums it gives.
     ///
     /// # Safety
     /// The scratch must hold the packed chunk and, from the second chunk on, the sums.
-    #[inline(never)]
     unsafe fn panel<S: Simd, P: Step<S>>(&self, block: &Block, panel: usize, scratch: *mut Scratch) -> Sums {
-        let (data, len) = self.conv.b.panels();
-        let pitch = block.panels * NR;
-        let tiles = block.rows.div_ceil(MR);
-        let (even, larger) = (block.rows / tiles, block.rows % tiles);
-        let mut row = 0;
-        for i in 0..tiles {
-            let rows = even + usize::from(i < larger);
-            // SAFETY: the caller's; the panel is within the weights, the rows within the scratch.
-            unsafe {
-                let a = (&raw const (*scratch).a).cast::<u8>().add(row * 4 * block.steps);
-                let acc = (&raw mut (*scratch).acc).cast::<i32>().add(row * pitch + panel * NR);
-                let b = data.as_ptr().add((block.first_panel + panel) * len);
-                let from = if block.first_step == 0 { (b.cast(), 0) } else { (acc.cast_const(), pitch) };
-                let b = b.add(HEADER + block.first_step * NR * P::K);
-                tile::<S, P>(rows, a, b, block.steps, from, (acc, pitch));
-            }
-            row += rows;
+        let ((data, len), pitch) = (self.conv.b.panels(), block.panels * NR);
+        // SAFETY: the caller's; the panel is within the weights, the rows within the scratch.
+        unsafe {
+            let a = (&raw const (*scratch).a).cast::<u8>();
+            let acc = (&raw mut (*scratch).acc).cast::<i32>().add(panel * NR);
+            let b = data.as_ptr().add((block.first_panel + panel) * len);
+            let from = if block.first_step == 0 { (b.cast(), 0) } else { (acc.cast_const(), pitch) };
+            let b = b.add(HEADER + block.first_step * NR * P::K);
+            rows::<S, P>(block.rows, a, b, block.steps, from, (acc, pitch));
+            Sums { data: acc, pitch }
         }
-        // SAFETY: the panel's first sum.
-        Sums { data: unsafe { (&raw mut (*scratch).acc).cast::<i32>().add(panel * NR) }, pitch }
     }
 }
 
-/// One to five rows of a panel over `steps` steps, from and to sums at a pointer and a pitch.
+/// `count` rows of a panel over `steps` steps, from and to sums at a pointer and a pitch: in tiles of 5 rows and near the end
+/// 4, so that no short tile is left. Never inlined, so that V8, which does not replace a running loop, soon calls its fast
+/// form.
 ///
 /// # Safety
 /// `a` must hold the rows of `steps` steps, `b` as many steps, `from` and `to` eight sums of each row.
-#[inline(always)]
-pub(super) unsafe fn tile<S: Simd, P: Step<S>>(
-    rows: usize,
+#[inline(never)]
+pub(super) unsafe fn rows<S: Simd, P: Step<S>>(
+    count: usize,
     a: *const u8,
     b: *const u8,
     steps: usize,
     from: (*const i32, usize),
     to: (*mut i32, usize),
 ) {
-    // SAFETY: the caller's.
-    unsafe {
-        match rows {
-            5 => tile_of::<S, P, 5>(a, b, steps, from, to),
-            4 => tile_of::<S, P, 4>(a, b, steps, from, to),
-            3 => tile_of::<S, P, 3>(a, b, steps, from, to),
-            2 => tile_of::<S, P, 2>(a, b, steps, from, to),
-            _ => tile_of::<S, P, 1>(a, b, steps, from, to),
+    let (tiles, mut row) = (count.div_ceil(MR), 0);
+    for i in 0..tiles {
+        let rows = count / tiles + usize::from(i < count % tiles);
+        // SAFETY: the caller's.
+        unsafe {
+            let a = a.add(row * 4 * steps);
+            let (from, to) = ((from.0.add(row * from.1), from.1), (to.0.add(row * to.1), to.1));
+            match rows {
+                5 => tile::<S, P, 5>(a, b, steps, from, to),
+                4 => tile::<S, P, 4>(a, b, steps, from, to),
+                3 => tile::<S, P, 3>(a, b, steps, from, to),
+                2 => tile::<S, P, 2>(a, b, steps, from, to),
+                _ => tile::<S, P, 1>(a, b, steps, from, to),
+            }
         }
+        row += rows;
     }
 }
 
-/// [`tile`] of R rows.
+/// R of the rows.
 ///
 /// # Safety
-/// As for [`tile`].
+/// As for [`rows`].
 #[inline(always)]
-unsafe fn tile_of<S: Simd, P: Step<S>, const R: usize>(
+unsafe fn tile<S: Simd, P: Step<S>, const R: usize>(
     a: *const u8,
     mut b: *const u8,
     steps: usize,

@@ -16,7 +16,6 @@
 
 use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, holds};
 use super::pack_i8::PackedDepthwise;
-use super::pool_i8::sum_row;
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;
@@ -99,29 +98,14 @@ pub fn depthwise_i8<S: Simd>(mut d: Depthwise) {
             // SAFETY: the asserts above cover every tap and output; tasks differ in rows or in channels.
             unsafe { part(&job, &Part { rows: rows.clone(), columns }, group.clone()) };
         }
-        // SAFETY: as above, and all outputs of the rows and channels are written.
-        unsafe { job.sum_rows::<S>(rows, group) };
+        for y in rows {
+            // SAFETY: as above, and all outputs of the row and the channels are written.
+            unsafe { job.finish.sum_row::<S>((y, job.d.c.1, w), group.clone(), job.sums) };
+        }
     });
 }
 
 impl Job<'_> {
-    /// The sums of `group`'s channels in `rows`, just written and still near.
-    ///
-    /// # Safety
-    /// The rows must be written and lie in c and the sums, and no other task may use these channels of them.
-    unsafe fn sum_rows<S: Simd>(&self, rows: std::ops::Range<usize>, group: std::ops::Range<usize>) {
-        let (Some(sums), Output::U8(c)) = (self.sums, self.finish.output) else { return };
-        let (width, at) = (self.d.size.1, self.d.c.1);
-        for y in rows {
-            for ch in group.clone().step_by(8) {
-                // SAFETY: the caller's.
-                unsafe {
-                    sum_row::<S>(c.at(at.at(y, 0) + ch), at.pixel, width, sums.at(y * self.finish.channels + ch))
-                };
-            }
-        }
-    }
-
     /// The outputs of `part`, eight of the channels after the other, in each row pixels that lie a dilation apart.
     ///
     /// # Safety

@@ -4,10 +4,12 @@
 //! a byte for nothing. An output costs as much as dozens of multiplications, so what it needs is kept in registers: [`Finish`]
 //! takes eight channels through many pixels.
 
+use super::pool_i8::sum_row;
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
 use crate::simd::Simd;
 use std::hint::black_box;
+use std::ops::Range;
 
 /// Values to read.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +137,7 @@ impl Finish<'_> {
     pub(super) unsafe fn run<S: Simd>(&self, o: usize, sums: Sums, places: &[Place]) {
         // SAFETY: the caller's.
         unsafe {
-            self.activate::<S>(o, sums, places.len(), S::to_f32);
+            activate::<S>(self.epilogue, o, sums, places.len(), S::to_f32);
             self.output::<S>(o, sums, places);
         }
     }
@@ -148,29 +150,26 @@ impl Finish<'_> {
     pub(super) unsafe fn run_floats<S: Simd>(&self, o: usize, sums: Sums, places: &[Place]) {
         // SAFETY: the caller's.
         unsafe {
-            self.activate::<S>(o, sums, places.len(), S::from_bits);
+            activate::<S>(self.epilogue, o, sums, places.len(), S::from_bits);
             self.output::<S>(o, sums, places);
         }
     }
 
-    /// Replaces the sums of `pixels` pixels by what their bytes would be, less the zero points, as floats. Without residual.
+    /// The sums of the bytes of `channels` in row `y` of `width` pixels at `at`, just written and still near, into
+    /// `sums` [h, channels], where they are wanted.
     ///
     /// # Safety
-    /// `sums` must hold eight sums for each pixel.
-    #[inline(never)]
-    pub(super) unsafe fn run_above_zero<S: Simd>(&self, o: usize, sums: Sums, pixels: usize) {
-        // SAFETY: the caller's; the constants come in eights.
-        unsafe {
-            self.activate::<S>(o, sums, pixels, S::to_f32);
-            let round = eight::<S>(&self.epilogue.round, o);
-            let [bias, largest] = black_box([ROUND, 255.0]).map(S::splat);
-            let low = round.map(|round| S::sub(bias, round));
-            let high = low.map(|low| S::add(largest, low));
-            // A sum of this size has no fraction bits; where it is larger or smaller the byte is clamped anyway.
-            each::<S>(sums, pixels, |t, j| {
-                let rounded = S::sub(S::add(S::from_bits(t), round[j]), round[j]);
-                S::min(S::max(rounded, low[j]), high[j])
-            });
+    /// The row must be written and lie in the output and the sums, and no other task may use these channels of it.
+    pub(super) unsafe fn sum_row<S: Simd>(
+        &self,
+        (y, at, width): (usize, Pixels, usize),
+        channels: Range<usize>,
+        sums: Option<Shared<u32>>,
+    ) {
+        let (Some(sums), Output::U8(c)) = (sums, self.output) else { return };
+        for ch in channels.step_by(8) {
+            // SAFETY: the caller's.
+            unsafe { sum_row::<S>(c.at(at.at(y, 0) + ch), at.pixel, width, sums.at(y * self.channels + ch)) };
         }
     }
 
@@ -194,33 +193,6 @@ impl Finish<'_> {
                 }),
             }
             self.write::<S>(o, width, sums, places);
-        }
-    }
-
-    /// Sums, which `read` makes floats, to activations, in place.
-    ///
-    /// # Safety
-    /// As for [`Finish::run`], of `pixels` pixels.
-    #[inline(always)]
-    unsafe fn activate<S: Simd>(&self, o: usize, sums: Sums, pixels: usize, read: impl Fn(S::I32) -> S::F32) {
-        let (e, l) = (self.epilogue, Literals::<S>::new());
-        // SAFETY: the caller's.
-        unsafe {
-            let (multiplier, bias, gate) =
-                (eight::<S>(&e.multiplier, o), eight::<S>(&e.bias, o), eight::<S>(&e.gate, o));
-            let x = |sum, j: usize| S::add(S::mul(read(sum), multiplier[j]), bias[j]);
-            match e.activation {
-                Activation::Identity => each::<S>(sums, pixels, x),
-                Activation::Relu => each::<S>(sums, pixels, |sum, j| S::max(x(sum, j), l.zero)),
-                Activation::Relu6 => each::<S>(sums, pixels, |sum, j| S::min(S::max(x(sum, j), l.zero), gate[j])),
-                Activation::Hardswish => each::<S>(sums, pixels, |sum, j| {
-                    let x = x(sum, j);
-                    S::mul(x, l.clamp_to_1(S::add(S::mul(x, gate[j]), l.half)))
-                }),
-                Activation::Hardsigmoid => each::<S>(sums, pixels, |sum, j| {
-                    S::mul(l.clamp_to_1(S::add(S::mul(x(sum, j), l.sixth), l.half)), gate[j])
-                }),
-            }
         }
     }
 
@@ -280,6 +252,53 @@ impl Finish<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Replaces the sums of `pixels` pixels by what their bytes would be, less the zero points, as floats. Without residual.
+///
+/// # Safety
+/// `sums` must hold eight sums for each pixel; `o` is a multiple of eight of the epilogue's channels.
+#[inline(never)]
+pub(super) unsafe fn above_zero<S: Simd>(epilogue: &Epilogue, o: usize, sums: Sums, pixels: usize) {
+    // SAFETY: the caller's; the constants come in eights.
+    unsafe {
+        activate::<S>(epilogue, o, sums, pixels, S::to_f32);
+        let round = eight::<S>(&epilogue.round, o);
+        let [bias, largest] = black_box([ROUND, 255.0]).map(S::splat);
+        let low = round.map(|round| S::sub(bias, round));
+        let high = low.map(|low| S::add(largest, low));
+        // A sum of this size has no fraction bits; where it is larger or smaller the byte is clamped anyway.
+        each::<S>(sums, pixels, |t, j| {
+            let rounded = S::sub(S::add(S::from_bits(t), round[j]), round[j]);
+            S::min(S::max(rounded, low[j]), high[j])
+        });
+    }
+}
+
+/// Sums, which `read` makes floats, to activations, in place.
+///
+/// # Safety
+/// As for [`above_zero`].
+#[inline(always)]
+unsafe fn activate<S: Simd>(e: &Epilogue, o: usize, sums: Sums, pixels: usize, read: impl Fn(S::I32) -> S::F32) {
+    let l = Literals::<S>::new();
+    // SAFETY: the caller's; the constants come in eights.
+    unsafe {
+        let (multiplier, bias, gate) = (eight::<S>(&e.multiplier, o), eight::<S>(&e.bias, o), eight::<S>(&e.gate, o));
+        let x = |sum, j: usize| S::add(S::mul(read(sum), multiplier[j]), bias[j]);
+        match e.activation {
+            Activation::Identity => each::<S>(sums, pixels, x),
+            Activation::Relu => each::<S>(sums, pixels, |sum, j| S::max(x(sum, j), l.zero)),
+            Activation::Relu6 => each::<S>(sums, pixels, |sum, j| S::min(S::max(x(sum, j), l.zero), gate[j])),
+            Activation::Hardswish => each::<S>(sums, pixels, |sum, j| {
+                let x = x(sum, j);
+                S::mul(x, l.clamp_to_1(S::add(S::mul(x, gate[j]), l.half)))
+            }),
+            Activation::Hardsigmoid => each::<S>(sums, pixels, |sum, j| {
+                S::mul(l.clamp_to_1(S::add(S::mul(x(sum, j), l.sixth), l.half)), gate[j])
+            }),
         }
     }
 }

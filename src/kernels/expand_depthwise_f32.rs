@@ -17,6 +17,7 @@ use super::depthwise_f32::{Filter, Job, cleared};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
+use std::ops::Range;
 
 /// Channels of a block.
 pub(super) const BLOCK: usize = 16;
@@ -53,8 +54,11 @@ pub struct ExpandDepthwise<'a> {
 /// How the work is cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Bands {
+    /// Rows and columns of the expansion.
+    input: (usize, usize),
     /// Output rows and columns.
     size: (usize, usize),
+    stride: usize,
     /// Output rows of a band.
     rows: usize,
     /// Pixels of zeros on each side.
@@ -70,7 +74,8 @@ impl Bands {
         let (columns, size) = (w + reach, (h.div_ceil(stride), w.div_ceil(stride)));
         let most = (BAND / (columns * BLOCK)).saturating_sub(reach + 1) / stride + 1;
         let rows = size.0.div_ceil(size.0.div_ceil(most).max(1)).max(1);
-        Bands { size, rows, pad: reach / 2, scratch: (columns, (rows - 1) * stride + reach + 1) }
+        let scratch = (columns, (rows - 1) * stride + reach + 1);
+        Bands { input: (h, w), size, stride, rows, pad: reach / 2, scratch }
     }
 
     /// Output rows and columns.
@@ -78,19 +83,21 @@ impl Bands {
         self.size
     }
 
-    /// Output rows of a band.
-    pub(super) fn rows(&self) -> usize {
-        self.rows
+    /// Floats of scratch, for all threads.
+    pub fn scratch(&self) -> usize {
+        self.scratch.0 * self.scratch.1 * BLOCK * parallel::threads()
     }
 
-    /// Pixels of zeros on each side.
-    pub(super) fn pad(&self) -> usize {
-        self.pad
+    /// Tasks for `channels`.
+    pub(super) fn tasks(&self, channels: usize) -> usize {
+        channels.div_ceil(BLOCK) * self.size.0.div_ceil(self.rows)
     }
 
-    /// Columns of scratch.
-    pub(super) fn columns(&self) -> usize {
-        self.scratch.0
+    /// Output rows and channels of a task.
+    pub(super) fn task(&self, task: usize, channels: usize) -> (Range<usize>, Range<usize>) {
+        let blocks = channels.div_ceil(BLOCK);
+        let (first, y) = (task % blocks * BLOCK, task / blocks * self.rows);
+        (y..self.size.0.min(y + self.rows), first..channels.min(first + BLOCK))
     }
 
     /// What a task costs, with `k` input channels, as [`parallel`] counts.
@@ -99,9 +106,31 @@ impl Bands {
         self.scratch.0 * self.scratch.1 * BLOCK * k + filtered * parallel::DEPTHWISE
     }
 
-    /// Floats of scratch, for all threads.
-    pub fn scratch(&self) -> usize {
-        self.scratch.0 * self.scratch.1 * BLOCK * parallel::threads()
+    /// What the output `rows` see of the expansion's `channels`, in `scratch`: `fill` writes row y of the picture, which has zeros
+    /// round it. Gives where [`Job`] finds it.
+    pub(super) fn fill(
+        &self,
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+        scratch: &mut [f32],
+        fill: impl Fn(usize, &mut [f32]),
+    ) -> (*const f32, Pixels) {
+        let (top, width) = (rows.start * self.stride, channels.len());
+        let (pitch, edge) = (self.scratch.0 * width, self.pad * width);
+        let seen = (rows.len() - 1) * self.stride + 2 * self.pad + 1;
+        for (i, row) in scratch.chunks_exact_mut(pitch).take(seen).enumerate() {
+            match (top + i).checked_sub(self.pad).filter(|y| *y < self.input.0) {
+                Some(y) => {
+                    row[..edge].fill(0.0);
+                    row[pitch - edge..].fill(0.0);
+                    fill(y, &mut row[edge..pitch - edge]);
+                }
+                None => row.fill(0.0),
+            }
+        }
+        // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
+        let a = scratch.as_ptr().wrapping_sub(top * pitch + channels.start);
+        (a, Pixels { start: 0, row: pitch, pixel: width })
     }
 }
 
@@ -112,7 +141,7 @@ impl Bands {
 pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]) {
     let (expand, filter, channels) = (x.expand, x.filter, x.filter.check());
     let bands = Bands::new(expand.size, &filter);
-    let ((h, w), (hin, win), stride) = (bands.size, expand.size, filter.stride);
+    let ((h, w), (hin, win)) = (bands.size, expand.size);
     if h == 0 || w == 0 {
         return;
     }
@@ -124,52 +153,33 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
 
     let c = (Shared(std::mem::take(&mut x.c.0).as_mut_ptr()), x.c.1);
     let sums = cleared(x.row_sums.take(), h, channels);
-    let blocks = channels.div_ceil(BLOCK);
-    parallel::for_each_with(
-        blocks * h.div_ceil(bands.rows),
-        bands.cost(expand.k, &filter),
-        scratch,
-        |task, scratch| {
-            let (first, y) = (task % blocks * BLOCK, task / blocks * bands.rows);
-            let channels = first..channels.min(first + BLOCK);
-            let band = Band { expand: &expand, pad: bands.pad, width: channels.len() };
-            let top = y * stride;
-            let row_pitch = bands.scratch.0 * band.width;
-            let at = Pixels { start: 0, row: row_pitch, pixel: band.width };
-            // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
-            let a = scratch.as_ptr().wrapping_sub(top * row_pitch + first);
-            let job = Job { filter, width: w, a: (a, at), c, sums };
-            let rows = y..h.min(y + bands.rows);
-            let seen = (rows.len() - 1) * stride + 2 * bands.pad + 1;
-            for (i, row) in scratch.chunks_exact_mut(row_pitch).take(seen).enumerate() {
-                // SAFETY: a holds every row of the picture, b every panel.
-                unsafe { band.fill_row::<S>(row, (top + i).checked_sub(bands.pad).filter(|y| *y < hin), first / NR) };
-            }
-            for y in rows {
-                // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
-                unsafe { job.row::<S>(y, channels.clone()) };
-            }
-        },
-    );
+    parallel::for_each_with(bands.tasks(channels), bands.cost(expand.k, &filter), scratch, |task, scratch| {
+        let (rows, channels) = bands.task(task, channels);
+        let band = Band { expand: &expand, width: channels.len() };
+        // SAFETY: a holds every row of the picture, b every panel.
+        let fill = |y, row: &mut [f32]| unsafe { band.fill_row::<S>(row, y, channels.start / NR) };
+        let a = bands.fill(&rows, &channels, scratch, fill);
+        let job = Job { filter, width: w, a, c, sums };
+        for y in rows {
+            // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
+            unsafe { job.row::<S>(y, channels.clone()) };
+        }
+    });
 }
 
 /// A block of channels on a part of the picture.
 struct Band<'a> {
     expand: &'a Expand<'a>,
-    pad: usize,
     width: usize,
 }
 
 impl Band<'_> {
-    /// Row `y` of the expansion, or zeros outside of the picture, from panel `first` on.
+    /// Row `y` of the expansion, from panel `first` on.
     ///
     /// # Safety
     /// Row y must exist in a, and the panels of the block in b.
-    unsafe fn fill_row<S: Simd>(&self, row: &mut [f32], y: Option<usize>, first: usize) {
-        let Some(y) = y else { return row.fill(0.0) };
-        let (edge, inner) = (self.pad * self.width, self.expand.size.1);
-        row[..edge].fill(0.0);
-        row[edge + inner * self.width..].fill(0.0);
+    unsafe fn fill_row<S: Simd>(&self, row: &mut [f32], y: usize, first: usize) {
+        let inner = self.expand.size.1;
         let (a, at) = self.expand.a;
         let mr = S::GEMM_ROWS;
         let tiles = inner.div_ceil(mr);
@@ -180,7 +190,7 @@ impl Band<'_> {
             unsafe {
                 let a = a.as_ptr().add(at.at(y, 0));
                 let b = self.expand.b.as_ptr().add(b);
-                let c = row.as_mut_ptr().add(edge + panel * NR);
+                let c = row.as_mut_ptr().add(panel * NR);
                 let skip = larger * (rows + 1);
                 self.tiles_of::<S>(rows + 1, larger, a, b, c);
                 self.tiles_of::<S>(rows, tiles - larger, a.add(skip * at.pixel), b, c.add(skip * self.width));

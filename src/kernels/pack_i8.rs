@@ -3,6 +3,8 @@
 //! Every sum starts at an integer, exact in i32: -sum(w * zp), which takes the zero points off the activations, and
 //! + 128 * sum(w) where the activations go into a signed dot less 128.
 
+use super::Activation;
+use super::depthwise_f32::Filter;
 use crate::quant::QWeights;
 use crate::simd::DotKind;
 
@@ -75,9 +77,9 @@ fn start(kind: DotKind, row: &[i8], zero_point: &[u8]) -> i32 {
 pub struct PackedDepthwise {
     pub(super) start: Vec<i32>,
     pub(super) taps: Vec<i16>,
-    /// The weights as floats, [kernel, kernel, c], and as many zeros as channels: for [`super::expand_depthwise_i8`].
-    pub(super) floats: Vec<f32>,
-    pub(super) zeros: Vec<f32>,
+    /// The weights as floats, [kernel, kernel, c], and as many zeros as channels.
+    floats: Vec<f32>,
+    zeros: Vec<f32>,
     /// 3 or 5.
     pub kernel: usize,
 }
@@ -98,5 +100,11 @@ impl PackedDepthwise {
         }
         let floats = weights.weight().iter().map(|w| f32::from(*w)).collect();
         PackedDepthwise { start, taps, floats, zeros: vec![0.0; c], kernel }
+    }
+
+    /// The layer without its epilogue, for an input in floats less its zero points: [`super::expand_depthwise_i8`].
+    pub fn filter(&self, stride: usize, dilation: usize) -> Filter<'_> {
+        let PackedDepthwise { kernel, floats, zeros, .. } = self;
+        Filter { kernel: *kernel, stride, dilation, weight: floats, bias: zeros, activation: Activation::Identity }
     }
 }

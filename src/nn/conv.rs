@@ -272,7 +272,7 @@ impl Conv2d {
         });
         let ((h, w), at) = self.geometry(input);
         let taps: [usize; MAX_ROWS] = std::array::from_fn(|ky| ky * input.row_pitch());
-        let mut run = |_: &mut Context, c: (ValuesMut, Pixels)| {
+        let mut run = |c: (ValuesMut, Pixels)| {
             conv_i8::<Best>(conv_i8::Conv {
                 size: (h, w),
                 a: (input.data(), at),
@@ -294,19 +294,19 @@ pub(super) fn write(
     output: &Format,
     (h, w, c): (usize, usize, usize),
     halo: usize,
-    run: &mut dyn FnMut(&mut Context, (ValuesMut, Pixels)),
+    run: &mut dyn FnMut((ValuesMut, Pixels)),
 ) -> Map {
     match &output.quantisation {
         Some(quantisation) => {
             let mut out = cx.workspace.tensor_u8(h, w, halo, quantisation.params.zero_point());
             let at = pixels(&out);
-            run(cx, (ValuesMut::U8(out.data_mut()), at));
+            run((ValuesMut::U8(out.data_mut()), at));
             Map::U8(out, quantisation.clone())
         }
         None => {
             let mut out = cx.workspace.tensor(h, w, c, halo);
             let at = pixels(&out);
-            run(cx, (ValuesMut::F32(out.data_mut()), at));
+            run((ValuesMut::F32(out.data_mut()), at));
             Map::F32(out)
         }
     }

@@ -188,7 +188,7 @@ impl Depthwise2d {
         let ((h, w), at) = self.first_tap(input);
         let wanted = row_sums.is_some() && self.output.is_bytes;
         let mut sums = wanted.then(|| cx.workspace.take(h * input.c));
-        let out = write(cx, &self.output, (h, w, input.c), 0, &mut |_, c| {
+        let out = write(cx, &self.output, (h, w, input.c), 0, &mut |c| {
             depthwise_i8::<Best>(depthwise_i8::Depthwise {
                 size: (h, w),
                 stride: self.stride,

@@ -5,7 +5,7 @@ use super::depthwise;
 use super::{Context, Conv2d, Depthwise2d, Map, RowSums};
 use crate::kernels::conv_f32::NR;
 use crate::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
-use crate::kernels::expand_depthwise_i8;
+use crate::kernels::expand_depthwise_i8::{self, expand_depthwise_i8};
 use crate::simd::{Best, Exact};
 
 /// Two layers that follow each other.
@@ -63,27 +63,19 @@ impl Pair<'_> {
         let input = super::View::from(input).u8(cx, &expand.input);
         let (output, channels, (stride, dilation)) =
             (self.depthwise.output(), self.expand.out_channels(), self.depthwise.steps());
-        let (h, w) = (input.h.div_ceil(stride), input.w.div_ceil(stride));
+        let filter = depthwise.packed.filter(stride, dilation);
+        let bands = Bands::new((input.h, input.w), &filter);
+        let (h, w) = bands.size();
+        let (a, size) = ((input.data(), pixels(&input)), (input.h, input.w));
+        let expand = expand_depthwise_i8::Expand { size, a, b: &expand.packed, epilogue: &expand.epilogue };
         let wanted = row_sums.is_some() && output.is_bytes;
         let mut sums = wanted.then(|| cx.workspace.take(h * channels));
-        let (mut packed, mut scratch) = (Vec::new(), Vec::new());
-        let out = write(cx, output, (h, w, channels), 0, &mut |cx, c| {
-            let both = expand_depthwise_i8::ExpandDepthwise {
-                expand: expand_depthwise_i8::Expand {
-                    size: (input.h, input.w),
-                    a: (input.data(), pixels(&input)),
-                    b: &expand.packed,
-                    epilogue: &expand.epilogue,
-                },
-                stride,
-                dilation,
-                weights: &depthwise.packed,
-                epilogue: &depthwise.epilogue,
-                c,
-                row_sums: sums.as_deref_mut(),
-            };
-            (packed, scratch) = (cx.workspace.take(both.packed()), cx.workspace.take(both.scratch()));
-            expand_depthwise_i8::expand_depthwise_i8::<Best>(both, &mut packed, &mut scratch);
+        let mut packed = cx.workspace.take(expand.packed());
+        let mut scratch = cx.workspace.take(expand_depthwise_i8::scratch(&bands));
+        let out = write(cx, output, (h, w, channels), 0, &mut |c| {
+            let (epilogue, row_sums) = (&depthwise.epilogue, sums.as_deref_mut());
+            let both = expand_depthwise_i8::ExpandDepthwise { expand, filter, epilogue, c, row_sums };
+            expand_depthwise_i8::<Best>(both, &mut packed, &mut scratch);
         });
         cx.workspace.give(packed);
         cx.workspace.give(scratch);
