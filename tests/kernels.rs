@@ -359,20 +359,28 @@ fn weighted_sum_refuses_a_short_input() {
     weighted_sum_f32::<Best>(&[0.0; 8], &[(5, 1.0)], &mut [0.0; 4]);
 }
 
-/// A picture made larger, smaller and kept, at every remainder, against the definition in f64.
+/// Made larger, smaller and kept, at every remainder: [h, w] before and after.
+const RESIZES: [((usize, usize), (usize, usize)); 7] = [
+    ((1, 1), (3, 2)),
+    ((5, 7), (5, 7)),
+    ((6, 9), (3, 4)),
+    ((3, 5), (8, 13)),
+    ((40, 30), (7, 6)),
+    ((7, 90), (130, 20)),
+    ((300, 8), (70, 5)),
+];
+
+/// RGBA noise of `size`.
+fn picture(seed: u64, size: (usize, usize)) -> Vec<u8> {
+    noise(seed, size.0 * size.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect()
+}
+
+/// Against the definition in f64.
 #[test]
 fn bilinear_pictures() {
     let normalise = Normalise::new([0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
-    for (from, to) in [
-        ((1, 1), (3, 2)),
-        ((5, 7), (5, 7)),
-        ((6, 9), (3, 4)),
-        ((3, 5), (8, 13)),
-        ((40, 30), (7, 6)),
-        ((7, 90), (130, 20)),
-        ((300, 8), (70, 5)),
-    ] {
-        let rgba: Vec<u8> = noise(21, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
+    for (from, to) in RESIZES {
+        let rgba = picture(21, from);
         let image = Image::new(&rgba, from.1, from.0).unwrap();
         let mut out = vec![f32::NAN; to.0 * to.1 * 3];
         let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
@@ -386,15 +394,8 @@ fn bilinear_pictures() {
 #[test]
 fn antialiased_pictures() {
     let normalise = Normalise::new([0.0; 3], [1.0; 3]);
-    for (from, to) in [
-        ((5, 7), (5, 7)),
-        ((6, 9), (3, 4)),
-        ((3, 5), (8, 13)),
-        ((40, 30), (7, 6)),
-        ((7, 90), (130, 20)),
-        ((300, 8), (70, 5)),
-    ] {
-        let rgba: Vec<u8> = noise(22, from.0 * from.1 * 4).iter().map(|v| ((v + 1.0) * 127.5) as u8).collect();
+    for (from, to) in RESIZES {
+        let rgba = picture(22, from);
         let image = Image::new(&rgba, from.1, from.0).unwrap();
         let mut out = vec![f32::NAN; to.0 * to.1 * 3];
         let mut room = vec![0; antialias_room(from, to)];

@@ -51,7 +51,7 @@ impl Dense {
         let k = s.kernel * s.kernel * s.c;
         let zero = self.feed.input(s.c).zero_point().to_vec();
         let b = PackedB::new(kind, &self.feed.weights(s.n * k, s.n, k), &zero);
-        let x = tensor_u8(&mut ws, (s.h, s.w), s.padding(), &zero, &self.feed.activations(s.h * s.w * s.c));
+        let x = tensor_u8(&mut ws, (s.h, s.w), s.padding, &zero, &self.feed.activations(s.h * s.w * s.c));
         let added = (bytes(11, h * w * s.n), floats(12, h * w * s.n, -9.0, 9.0));
         let at = Pixels { start: 0, row: w * s.n, pixel: s.n };
         let residual = match self.with {
@@ -100,7 +100,7 @@ impl Dense {
 }
 
 fn pointwise(m: usize, k: usize, n: usize) -> Shape {
-    Shape { h: 1, w: m, c: k, n, kernel: 1, stride: 1, dilation: 1 }
+    Shape { h: 1, w: m, c: k, n, kernel: 1, stride: 1, padding: 0, dilation: 1 }
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn conv_at_every_remainder_of_k_and_of_its_chunks() {
 fn conv_3x3_over_rows_of_pixels_and_halos() {
     for (h, w, c, n) in [(1, 1, 3, 16), (5, 7, 3, 16), (6, 14, 8, 24), (3, 33, 4, 8), (4, 5, 120, 8)] {
         for (stride, out_halo) in [(1, 0), (1, 2), (2, 0), (2, 1)] {
-            let s = Shape { h, w, c, n, kernel: 3, stride, dilation: 1 };
+            let s = Shape { h, w, c, n, kernel: 3, stride, padding: 1, dilation: 1 };
             Dense::new(s, Feed::Noise, Activation::Hardswish, With::Nothing).check_all(out_halo);
         }
     }

@@ -1,8 +1,12 @@
 //! The int8 oracle: naive loops over the specification in src/quant.rs, values to feed it, and the dots that CPUs have.
 
+#[path = "../oracle/shape.rs"]
+mod shape;
+
 use mobilesight::kernels::Activation;
 use mobilesight::quant::{Epilogue, QParams, QWeights, Residual, dot};
 use mobilesight::simd::{ByteDot, Scalar};
+pub use shape::Shape;
 
 pub const ACTIVATIONS: [Activation; 5] =
     [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Hardswish, Activation::Hardsigmoid];
@@ -77,35 +81,10 @@ impl Feed {
     }
 }
 
-/// A convolution's numbers; "same" padding.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub h: usize,
-    pub w: usize,
-    pub c: usize,
-    pub n: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub dilation: usize,
-}
-
 impl Shape {
-    pub fn padding(&self) -> usize {
-        (self.kernel - 1) / 2 * self.dilation
-    }
-
-    pub fn out(&self) -> (usize, usize) {
-        (self.h.div_ceil(self.stride), self.w.div_ceil(self.stride))
-    }
-
-    /// (q, zp) of channel `c` at tap (ky, kx) of output pixel (y, x): the zero point where it is outside.
-    fn at(&self, x: &[u8], zero: &[u8], (oy, ox): (usize, usize), (ky, kx): (usize, usize), c: usize) -> (u8, u8) {
-        let y = (oy * self.stride + ky * self.dilation).checked_sub(self.padding());
-        let z = (ox * self.stride + kx * self.dilation).checked_sub(self.padding());
-        match (y, z) {
-            (Some(y), Some(z)) if y < self.h && z < self.w => (x[(y * self.w + z) * self.c + c], zero[c]),
-            _ => (zero[c], zero[c]),
-        }
+    /// (q, zp) of channel `c` at `tap` of output pixel `out`: the zero point where it is outside.
+    fn at(&self, x: &[u8], zero: &[u8], out: (usize, usize), tap: (usize, usize), c: usize) -> (u8, u8) {
+        (self.source(out, tap).map_or(zero[c], |pixel| x[pixel * self.c + c]), zero[c])
     }
 
     /// Sums of a dense convolution with weights [n, kernel, kernel, c]: [h, w, n].

@@ -1,6 +1,9 @@
 //! Naive loops that say what each kernel computes.
 
+mod shape;
+
 use mobilesight::kernels::Activation;
+pub use shape::Shape;
 
 /// [`Activation`] of one float, by its definition.
 pub fn activation(kind: Activation, x: f32) -> f32 {
@@ -14,34 +17,10 @@ pub fn activation(kind: Activation, x: f32) -> f32 {
     }
 }
 
-/// A convolution's numbers: `kernel`, `stride`, `padding`, `dilation`, and groups of one channel where `depthwise`.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub h: usize,
-    pub w: usize,
-    pub c: usize,
-    pub n: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
-    pub dilation: usize,
-}
-
 impl Shape {
-    /// Output rows and columns, as torch.nn.Conv2d defines them.
-    pub fn out(&self) -> (usize, usize) {
-        let size = |x: usize| (x + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) / self.stride + 1;
-        (size(self.h), size(self.w))
-    }
-
     /// x[y, x, c] or zero outside.
     fn at(&self, x: &[f32], out: (usize, usize), tap: (usize, usize), c: usize) -> f32 {
-        let y = (out.0 * self.stride + tap.0 * self.dilation).checked_sub(self.padding);
-        let z = (out.1 * self.stride + tap.1 * self.dilation).checked_sub(self.padding);
-        match (y, z) {
-            (Some(y), Some(z)) if y < self.h && z < self.w => x[(y * self.w + z) * self.c + c],
-            _ => 0.0,
-        }
+        self.source(out, tap).map_or(0.0, |pixel| x[pixel * self.c + c])
     }
 }
 
