@@ -17,6 +17,17 @@ const sampleFile = (name: string) => join(root, 'www/samples', name);
 const found = (page: Page) => page.locator('#results li');
 const slider = (page: Page) => page.getByLabel('Least score');
 
+/** Keeps a file back until the function that it gives is called. */
+async function holdBack(page: Page, file: string): Promise<() => void> {
+  let letGo = (): void => undefined;
+  const held = new Promise<void>((resolve) => (letGo = resolve));
+  await page.route(`**/${file.slice(2)}`, async (route) => {
+    await held;
+    await route.continue();
+  });
+  return letGo;
+}
+
 const size = (file: string) => `${(pageFile(file).length / 1e6).toFixed(1)} MB`;
 
 /** Boxes, a mask and their lists are there. */
@@ -237,12 +248,7 @@ test.describe('what goes wrong is said', () => {
 });
 
 test('weights come with a progress bar', async ({ page }) => {
-  let letGo = (): void => undefined;
-  const held = new Promise<void>((resolve) => (letGo = resolve));
-  await page.route(`**/${INT8_SEGMENTER.slice(2)}`, async (route) => {
-    await held;
-    await route.continue();
-  });
+  const letGo = await holdBack(page, INT8_SEGMENTER);
   await page.getByLabel('Boxes').uncheck();
   await sample(page, 'china').click();
   await expect(page.getByRole('progressbar')).toBeVisible();
@@ -302,12 +308,7 @@ test('the camera starts, draws, and stops', { tag: '@both' }, async ({ page }) =
 });
 
 test('the camera is released at once, also while weights come', async ({ page }) => {
-  let letGo = (): void => undefined;
-  const held = new Promise<void>((resolve) => (letGo = resolve));
-  await page.route(`**/${INT8_DETECTOR.slice(2)}`, async (route) => {
-    await held;
-    await route.continue();
-  });
+  const letGo = await holdBack(page, INT8_DETECTOR);
   const streams = await page.evaluateHandle(() => {
     const streams: MediaStream[] = [];
     const devices = navigator.mediaDevices;
