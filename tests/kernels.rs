@@ -5,7 +5,7 @@ mod oracle;
 use mobilesight::image::Image;
 use mobilesight::kernels::argmax_f32::argmax_row;
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
-use mobilesight::kernels::depthwise_f32::{Depthwise, Filter, depthwise_f32};
+use mobilesight::kernels::depthwise_f32::{Depthwise, Filter, depthwise_f32, pack_weight};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
 use mobilesight::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
 use mobilesight::kernels::resize_f32::bilinear_row;
@@ -230,7 +230,7 @@ fn run_depthwise<S: Simd>(s: Shape, act: Activation, out_halo: usize) {
     let mut ws = dirty();
     let (h, w) = s.out();
     let (x, weight) = (noise(5, s.h * s.w * s.c), noise(6, s.kernel * s.kernel * s.c));
-    let bias = noise(7, s.c);
+    let (packed, bias) = (pack_weight(s.kernel, &weight), noise(7, s.c));
     let input = tensor(&mut ws, s.h, s.w, s.c, s.padding, &x);
     let mut out = ws.tensor(h, w, s.c, out_halo);
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.c };
@@ -238,7 +238,7 @@ fn run_depthwise<S: Simd>(s: Shape, act: Activation, out_halo: usize) {
     depthwise_f32::<S>(Depthwise {
         size: (h, w),
         a: (input.data(), Pixels { start: 0, row: input.row_pitch(), pixel: s.c }),
-        filter: filter(s, &weight, &bias, act),
+        filter: filter(s, &packed, &bias, act),
         c: (out.data_mut(), at),
         row_sums: Some(&mut row_sums),
     });
@@ -253,8 +253,10 @@ fn depthwise_at_every_remainder_of_the_tile() {
         for (stride, dilation) in [(1, 1), (2, 1), (1, 2), (1, 3)] {
             for w in 1..=18 {
                 let padding = (kernel - 1) / 2 * dilation;
-                let s = Shape { h: 1 + w % 5, w, c: 4 * (1 + w % 3), n: 0, kernel, stride, padding, dilation };
-                run_depthwise::<Best>(s, ACTIVATIONS[w % 5], w % 3);
+                let padded = |c| Shape { h: 1 + w % 5, w, c, n: 0, kernel, stride, padding, dilation };
+                run_depthwise::<Best>(padded(4 * (1 + w % 3)), ACTIVATIONS[w % 5], w % 3);
+                // Distances between neighbours that the kernel is compiled for: 16 and 32.
+                [16, 32].into_iter().for_each(|c| run_depthwise::<Best>(padded(c), ACTIVATIONS[w % 5], w % 3));
             }
         }
     }
@@ -280,7 +282,8 @@ fn run_expand_depthwise<S: Simd>(s: Shape, k: usize, act: Activation) {
     let input = tensor(&mut ws, s.h, s.w, k, 0, &x);
     let mut out = ws.tensor(h, w, s.c, 0);
     let mut row_sums = vec![f32::NAN; h * s.c];
-    let filter = filter(s, &weight, &bias, act);
+    let packed = pack_weight(s.kernel, &weight);
+    let filter = filter(s, &packed, &bias, act);
     let mut scratch = vec![f32::NAN; Bands::new((s.h, s.w), &filter).scratch()];
     let pixels = |pitch, pixel| Pixels { start: 0, row: pitch, pixel };
     let (to, size) = (pixels(out.row_pitch(), s.c), (s.h, s.w));

@@ -85,15 +85,19 @@ impl<S: Simd> Step<S> for Pairs {
 
     #[inline(always)]
     unsafe fn pack(from: *const u8, to: *mut u8, len: usize) {
-        let vectors = len / 8 * 8;
-        // SAFETY: the caller's: `len` bytes are read and 2 `len` written.
-        unsafe {
-            for i in (0..vectors).step_by(8) {
-                S::store_i16(to.add(2 * i), S::load_u8x8(from.add(i)));
-            }
-            for i in vectors..len {
-                to.add(2 * i).cast::<i16>().write_unaligned(i16::from(*from.add(i)));
-            }
+        let eight = |i| {
+            // SAFETY: the caller's: `len` bytes are read and 2 `len` written.
+            unsafe { S::store_i16(to.add(2 * i), S::load_u8x8(from.add(i))) };
+        };
+        (0..len / 8).for_each(|i| eight(8 * i));
+        // What is left once more with what comes before it, where there are eight in all.
+        match len {
+            0..8 => (0..len).for_each(|i| {
+                // SAFETY: as above.
+                unsafe { to.add(2 * i).cast::<i16>().write_unaligned(i16::from(*from.add(i))) };
+            }),
+            _ if len.is_multiple_of(8) => {}
+            _ => eight(len - 8),
         }
     }
     #[inline(always)]
@@ -266,6 +270,8 @@ impl Job<'_> {
             unsafe {
                 let a = conv.a.0.as_ptr().add(conv.a.1.at(y, x));
                 let to = (&raw mut (*scratch).a).cast::<u8>().add(row * pitch);
+                // Zeros up to a whole step. Not filled by length: V8 calls a function for that, for each pixel.
+                to.add(pitch - 4).cast::<u32>().write_unaligned(0);
                 for (t, tap) in conv.taps.iter().enumerate() {
                     let (start, end) = (low.max(t * conv.segment), high.min((t + 1) * conv.segment));
                     if start < end {
@@ -273,8 +279,6 @@ impl Job<'_> {
                         P::pack(from, to.add((start - low) * width), end - start);
                     }
                 }
-                let packed = (high - low) * width;
-                to.add(packed).write_bytes(0, pitch - packed);
             }
         });
     }

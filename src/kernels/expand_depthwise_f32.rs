@@ -13,14 +13,12 @@
 //! Rows that two bands see are computed twice.
 
 use super::conv_f32::{NR, activate, steps};
-use super::depthwise_f32::{Filter, Job, cleared};
+use super::depthwise_f32::{BLOCK, Filter, Job, cleared};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
 use std::ops::Range;
 
-/// Channels of a block.
-pub(super) const BLOCK: usize = 16;
 /// Floats of scratch that a band should take.
 const BAND: usize = 40 << 10;
 
@@ -106,17 +104,16 @@ impl Bands {
         self.scratch.0 * self.scratch.1 * BLOCK * k + filtered * parallel::DEPTHWISE
     }
 
-    /// What the output `rows` see of the expansion's `channels`, in `scratch`: `fill` writes row y of the picture, which has zeros
-    /// round it. Gives where [`Job`] finds it.
+    /// What the output `rows` see of the block of the expansion's channels from `first` on, in `scratch`, [`BLOCK`] floats a pixel:
+    /// `fill` writes row y of the picture, which has zeros round it. Gives where [`Job`] finds it.
     pub(super) fn fill(
         &self,
         rows: &Range<usize>,
-        channels: &Range<usize>,
+        first: usize,
         scratch: &mut [f32],
         fill: impl Fn(usize, &mut [f32]),
     ) -> (*const f32, Pixels) {
-        let (top, width) = (rows.start * self.stride, channels.len());
-        let (pitch, edge) = (self.scratch.0 * width, self.pad * width);
+        let (top, pitch, edge) = (rows.start * self.stride, self.scratch.0 * BLOCK, self.pad * BLOCK);
         let seen = (rows.len() - 1) * self.stride + 2 * self.pad + 1;
         for (i, row) in scratch.chunks_exact_mut(pitch).take(seen).enumerate() {
             match (top + i).checked_sub(self.pad).filter(|y| *y < self.input.0) {
@@ -129,8 +126,8 @@ impl Bands {
             }
         }
         // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
-        let a = scratch.as_ptr().wrapping_sub(top * pitch + channels.start);
-        (a, Pixels { start: 0, row: pitch, pixel: width })
+        let a = scratch.as_ptr().wrapping_sub(top * pitch + first);
+        (a, Pixels { start: 0, row: pitch, pixel: BLOCK })
     }
 }
 
@@ -155,10 +152,9 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     let sums = cleared(x.row_sums.take(), h, channels);
     parallel::for_each_with(bands.tasks(channels), bands.cost(expand.k, &filter), scratch, |task, scratch| {
         let (rows, channels) = bands.task(task, channels);
-        let band = Band { expand: &expand, width: channels.len() };
         // SAFETY: a holds every row of the picture, b every panel.
-        let fill = |y, row: &mut [f32]| unsafe { band.fill_row::<S>(row, y, channels.start / NR) };
-        let a = bands.fill(&rows, &channels, scratch, fill);
+        let fill = |y, row: &mut [f32]| unsafe { expand.fill_row::<S>(row, y, &channels) };
+        let a = bands.fill(&rows, channels.start, scratch, fill);
         let job = Job { filter, width: w, a, c, sums };
         for y in rows {
             // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
@@ -167,33 +163,26 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     });
 }
 
-/// A block of channels on a part of the picture.
-struct Band<'a> {
-    expand: &'a Expand<'a>,
-    width: usize,
-}
-
-impl Band<'_> {
-    /// Row `y` of the expansion, from panel `first` on.
+impl Expand<'_> {
+    /// Row `y` of some channels of the expansion, [`BLOCK`] floats a pixel.
     ///
     /// # Safety
     /// Row y must exist in a, and the panels of the block in b.
-    unsafe fn fill_row<S: Simd>(&self, row: &mut [f32], y: usize, first: usize) {
-        let inner = self.expand.size.1;
-        let (a, at) = self.expand.a;
+    unsafe fn fill_row<S: Simd>(&self, row: &mut [f32], y: usize, channels: &Range<usize>) {
+        let inner = self.size.1;
+        let (a, at) = self.a;
         let mr = S::GEMM_ROWS;
         let tiles = inner.div_ceil(mr);
         let (rows, larger) = (inner / tiles, inner % tiles);
-        for panel in 0..self.width / NR {
-            let b = (first + panel) * NR * (self.expand.k + 1);
+        for (panel, ch) in channels.clone().step_by(NR).enumerate() {
             // SAFETY: the caller's; the tiles are the row's pixels.
             unsafe {
                 let a = a.as_ptr().add(at.at(y, 0));
-                let b = self.expand.b.as_ptr().add(b);
+                let b = self.b.as_ptr().add(ch * (self.k + 1));
                 let c = row.as_mut_ptr().add(panel * NR);
                 let skip = larger * (rows + 1);
                 self.tiles_of::<S>(rows + 1, larger, a, b, c);
-                self.tiles_of::<S>(rows, tiles - larger, a.add(skip * at.pixel), b, c.add(skip * self.width));
+                self.tiles_of::<S>(rows, tiles - larger, a.add(skip * at.pixel), b, c.add(skip * BLOCK));
             }
         }
     }
@@ -201,7 +190,7 @@ impl Band<'_> {
     /// `count` tiles of `rows` pixels.
     ///
     /// # Safety
-    /// As for [`Band::tiles`].
+    /// As for [`Expand::tiles`].
     unsafe fn tiles_of<S: Simd>(&self, rows: usize, count: usize, a: *const f32, b: *const f32, c: *mut f32) {
         if count == 0 {
             return;
@@ -222,10 +211,10 @@ impl Band<'_> {
     /// `count` tiles of R pixels side by side. Never inlined, as conv_f32's.
     ///
     /// # Safety
-    /// `a` must hold the pixels, `b` a panel, and `c` room for eight floats every `width`.
+    /// `a` must hold the pixels, `b` a panel, and `c` room for eight floats every [`BLOCK`].
     #[inline(never)]
     unsafe fn tiles<S: Simd, const R: usize>(&self, count: usize, mut a: *const f32, b: *const f32, mut c: *mut f32) {
-        let (k, pixel, width, activation) = (self.expand.k, self.expand.a.1.pixel, self.width, self.expand.activation);
+        let (k, pixel, activation) = (self.k, self.a.1.pixel, self.activation);
         // SAFETY: the caller's.
         unsafe {
             for _ in 0..count {
@@ -233,10 +222,10 @@ impl Band<'_> {
                 let start: [*const f32; R] = std::array::from_fn(|i| a.wrapping_add(i * pixel));
                 let acc = steps::<S, R>(acc, std::hint::black_box(start), b.add(NR), k);
                 for (i, row) in activate::<S, R>(activation, acc).into_iter().enumerate() {
-                    S::store(c.add(i * width), row[0]);
-                    S::store(c.add(i * width + 4), row[1]);
+                    S::store(c.add(i * BLOCK), row[0]);
+                    S::store(c.add(i * BLOCK + 4), row[1]);
                 }
-                (a, c) = (a.wrapping_add(R * pixel), c.wrapping_add(R * width));
+                (a, c) = (a.wrapping_add(R * pixel), c.wrapping_add(R * BLOCK));
             }
         }
     }

@@ -12,9 +12,9 @@
 //! is the kernel.
 
 use super::conv_i8::{Pairs, Quads, Step, rows};
-use super::depthwise_f32::{Filter, Job};
+use super::depthwise_f32::{BLOCK, Filter, Job};
 use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, above_zero, holds};
-use super::expand_depthwise_f32::{BLOCK, Bands};
+use super::expand_depthwise_f32::Bands;
 use super::pack_i8::{HEADER, NR, PackedB};
 use super::{Pixels, Shared};
 use crate::parallel;
@@ -118,10 +118,10 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
         let (out, scratch) = room.split_at_mut(w * BLOCK);
         // SAFETY: the packed input has every row of the picture, b every panel.
         let fill = |y, row: &mut [f32]| unsafe { both.fill_row::<S, P>(row, y, channels.clone()) };
-        let a = bands.fill(&rows, &channels, scratch, fill);
+        let a = bands.fill(&rows, channels.start, scratch, fill);
         // Channel 0 of the only row: before the sums, which begin with the block's.
         let c = Shared(out.as_mut_ptr().wrapping_sub(channels.start));
-        let at = Pixels { start: 0, row: 0, pixel: channels.len() };
+        let at = Pixels { start: 0, row: 0, pixel: BLOCK };
         let job = Job { filter, width: w, a, c: (c, at), sums: None };
         for y in rows {
             // SAFETY: the scratch holds all rows that the band sees, and a row of sums; tasks differ in rows or in channels.
@@ -138,9 +138,9 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
 /// # Safety
 /// The row must lie in a.
 unsafe fn pack_row<S: Simd, P: Step<S>>(expand: &Expand, y: usize, row: &mut [u8]) {
-    let (k, used) = (expand.b.k, expand.b.k * 4 / P::K);
+    let (k, last) = (expand.b.k, expand.pixel() - 4);
     for (x, to) in row.chunks_exact_mut(expand.pixel()).enumerate() {
-        to[used..].fill(0);
+        to[last..].copy_from_slice(&[0; 4]);
         // SAFETY: the caller's; a packed pixel has room for k activations.
         unsafe { P::pack(expand.a.0.as_ptr().add(expand.a.1.at(y, x)), to.as_mut_ptr(), k) };
     }
@@ -164,14 +164,14 @@ impl Both<'_> {
     /// Row y must exist in the packed input, and the panels of the channels in b.
     unsafe fn fill_row<S: Simd, P: Step<S>>(&self, row: &mut [f32], y: usize, channels: Range<usize>) {
         let Expand { size: (_, count), b, epilogue, .. } = *self.expand;
-        let ((data, len), pitch) = (b.panels(), channels.len());
+        let (data, len) = b.panels();
         for (j, ch) in channels.step_by(NR).enumerate() {
             // SAFETY: the caller's.
             unsafe {
                 let a = self.packed.as_ptr().add(y * count * self.expand.pixel());
                 let panel = data.as_ptr().add(ch / NR * len);
-                let sums = Sums { data: row.as_mut_ptr().add(j * NR).cast(), pitch };
-                let (from, to) = ((panel.cast(), 0), (sums.data, pitch));
+                let sums = Sums { data: row.as_mut_ptr().add(j * NR).cast(), pitch: BLOCK };
+                let (from, to) = ((panel.cast(), 0), (sums.data, BLOCK));
                 rows::<S, P>(count, a, panel.add(HEADER), b.k.div_ceil(P::K), from, to);
                 above_zero::<S>(epilogue, ch, sums, count);
             }
@@ -183,14 +183,14 @@ impl Both<'_> {
     /// # Safety
     /// The row must lie in the output and in the sums, and no other task may write these channels of it.
     unsafe fn finish_row<S: Simd>(&self, y: usize, channels: Range<usize>, out: &mut [f32]) {
-        let (at, w, pitch) = (self.at, self.width, channels.len());
+        let (at, w) = (self.at, self.width);
         for x in (0..w).step_by(FINISH_PIXELS) {
             let places: [Place; FINISH_PIXELS] =
                 std::array::from_fn(|i| Place { output: at.at(y, x + i), residual: 0 });
             for (j, ch) in channels.clone().step_by(NR).enumerate() {
                 // SAFETY: the caller's.
                 unsafe {
-                    let sums = Sums { data: out.as_mut_ptr().add(x * pitch + j * NR).cast(), pitch };
+                    let sums = Sums { data: out.as_mut_ptr().add(x * BLOCK + j * NR).cast(), pitch: BLOCK };
                     self.finish.run_floats::<S>(ch, sums, &places[..FINISH_PIXELS.min(w - x)]);
                 }
             }

@@ -4,7 +4,7 @@
 //! + 128 * sum(w) where the activations go into a signed dot less 128.
 
 use super::Activation;
-use super::depthwise_f32::Filter;
+use super::depthwise_f32::{Filter, pack_weight};
 use crate::quant::QWeights;
 use crate::simd::DotKind;
 
@@ -77,7 +77,7 @@ fn start(kind: DotKind, row: &[i8], zero_point: &[u8]) -> i32 {
 pub struct PackedDepthwise {
     pub(super) start: Vec<i32>,
     pub(super) taps: Vec<i16>,
-    /// The weights as floats, [kernel, kernel, c], and as many zeros as channels.
+    /// The weights as [`Filter::weight`], and as many zeros as channels.
     floats: Vec<f32>,
     zeros: Vec<f32>,
     /// 3 or 5.
@@ -98,8 +98,8 @@ impl PackedDepthwise {
             start[ch] -= i32::from(w) * i32::from(zero_point[ch]);
             taps[(((ch / 8 * pairs + ky / 2) * kernel + kx) * 8 + ch % 8) * 2 + ky % 2] = i16::from(w);
         }
-        let floats = weights.weight().iter().map(|w| f32::from(*w)).collect();
-        PackedDepthwise { start, taps, floats, zeros: vec![0.0; c], kernel }
+        let floats: Vec<f32> = weights.weight().iter().map(|w| f32::from(*w)).collect();
+        PackedDepthwise { start, taps, floats: pack_weight(kernel, &floats), zeros: vec![0.0; c], kernel }
     }
 
     /// The layer without its epilogue, for an input in floats less its zero points: [`super::expand_depthwise_i8`].

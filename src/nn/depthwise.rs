@@ -34,7 +34,7 @@ enum Grouped {
 
 #[derive(Debug)]
 struct Floats {
-    /// [kernel, kernel, c]: channels are the vectors.
+    /// As [`Filter::weight`].
     weight: Vec<f32>,
     bias: Vec<f32>,
     /// Whether the model has int8 layers, whose bytes must not depend on the build.
@@ -81,6 +81,7 @@ impl Depthwise2d {
         layer.rows(weights, &mut |n, row| {
             row.iter().enumerate().for_each(|(tap, w)| weight[tap * c + n] = w * fold.scale[n]);
         })?;
+        let weight = depthwise_f32::pack_weight(kernel, &weight);
         let floats = Grouped::F32(Floats { weight, bias: fold.shift, exact: weights.is_quantised() });
         Ok(Depthwise2d { layer: layer.in_file(weights), weights: floats, kernel, stride, dilation, output })
     }
