@@ -7,7 +7,7 @@ import { root } from './run.mjs';
 import { ensureChromium, ensureNodeModules } from './toolchain.mjs';
 
 const usage = 'npm run demo [-- --port N] [-- --shot out.png [photo.jpg]]';
-const sample = join(root, 'www/samples/camera.png');
+const sample = join(root, 'www/samples/street.png');
 
 function readArguments() {
   const options = { port: { type: 'string', default: '8080' }, shot: { type: 'string' } };

@@ -11,10 +11,10 @@ export interface Sample {
 }
 
 export const SAMPLES: readonly Sample[] = [
-  { src: './samples/camera.png', alt: 'A photographer on a lawn', credit: 'Lav Varshney, CC0' },
+  { src: './samples/street.png', alt: 'Cars and people in a street', credit: 'dlib, public domain' },
   { src: './samples/astronaut.png', alt: 'An astronaut', credit: 'NASA, public domain' },
   { src: './samples/chelsea.png', alt: 'A cat', credit: 'Stefan van der Walt, CC0' },
-  { src: './samples/china.png', alt: 'A palace court', credit: 'danielbuechele, CC BY 2.0' },
+  { src: './samples/china.png', alt: 'A pavilion by a lake', credit: 'danielbuechele, CC BY 2.0' },
   { src: './samples/coffee.png', alt: 'A cup of coffee', credit: 'Rachel Michetti, CC0' },
   { src: './samples/grace_hopper.png', alt: 'Grace Hopper in uniform', credit: 'US Navy, public domain' },
 ];
