@@ -2,9 +2,10 @@
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cache } from './cache.mjs';
 import { hashOf, root, step, whenChanged } from './run.mjs';
 import { ensureWasmToolchain } from './toolchain.mjs';
-import { cache, variants } from './variants.mjs';
+import { variants } from './variants.mjs';
 
 const dist = join(root, 'dist');
 const node = (name) => join(root, 'node_modules', name);

@@ -1,7 +1,7 @@
 // The native command line, built when its sources have changed.
 import { spawnSync } from 'node:child_process';
+import { cache } from './cache.mjs';
 import { root, step } from './run.mjs';
-import { cache } from './variants.mjs';
 
 const program = ['run', '--locked', '--release', '--quiet', '--features', 'cli', '--bin', 'mobilesight', '--'];
 const env = { CARGO_TARGET_DIR: cache };

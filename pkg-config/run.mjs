@@ -16,7 +16,8 @@ export function step(what, program, args, { env = {}, cwd = root } = {}) {
   if (run.status !== 0) throw new Error(`${what} failed with ${run.signal ?? `exit code ${run.status}`}.`);
 }
 
-function filesUnder(path) {
+/** The files of a folder and of those in it, sorted, without what is installed or built there. */
+export function filesUnder(path) {
   if (!statSync(path).isDirectory()) return [path];
   const names = readdirSync(path).filter((name) => name !== 'node_modules' && name !== 'target');
   return names.sort().flatMap((name) => filesUnder(join(path, name)));

@@ -1,8 +1,9 @@
 // `npm test`: sets up what is missing and runs every test of the project; stops at the first step that fails.
 import { join } from 'node:path';
+import { cache } from './cache.mjs';
 import { root, step } from './run.mjs';
 import { ensureChromium, ensureNodeModules, ensureTestRunner, ensureWasmToolchain } from './toolchain.mjs';
-import { cache, variants } from './variants.mjs';
+import { variants } from './variants.mjs';
 
 const cargo = (what, args) => step(what, 'cargo', args, { env: { CARGO_TARGET_DIR: cache } });
 const node = (what, script, args) => step(what, 'node', [join(root, 'node_modules', script), ...args]);

@@ -2,8 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { cache } from './cache.mjs';
 import { hashOf, root, step, whenChanged } from './run.mjs';
-import { cache } from './variants.mjs';
 
 const target = 'wasm32-unknown-unknown';
 const debianRust = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-llvm'];

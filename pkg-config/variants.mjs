@@ -1,9 +1,6 @@
 // The one list of the WebAssembly modules. A module is validated whole, so each instruction set is a module of its own.
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-
-// Kept between clones: cargo tells by content what is still good.
-export const cache = process.env.CARGO_TARGET_DIR || join(homedir(), '.cache/mobilesight/target');
+import { cache } from './cache.mjs';
 
 // LLVM must keep the kernels' own order of instructions: its scheduler hoists loads that V8 then spills.
 const order = '-C llvm-args=-pre-RA-sched=source';

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { step } from '../../pkg-config/run.mjs';
 import { ensureWasmToolchain } from '../../pkg-config/toolchain.mjs';
-import { cache, variants } from '../../pkg-config/variants.mjs';
+import { cache } from '../../pkg-config/cache.mjs';
+import { variants } from '../../pkg-config/variants.mjs';
 
 /** The path of the module, built with the flags of the relaxed engine. */
 export function buildLimit() {

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { hashOf, root, step } from '../../pkg-config/run.mjs';
-import { cache as targetDir } from '../../pkg-config/variants.mjs';
+import { cache as targetDir } from '../../pkg-config/cache.mjs';
 import { linearWeights } from './generator.mjs';
 import { fillInitializer } from './onnx.mjs';
 
