@@ -290,7 +290,7 @@ impl Job<'_> {
                     acc = steps::<S, R>(acc, start, bias.add((tap.b + pass.from + 1) * NR), pass.to - pass.from);
                 }
                 if pass.is_last {
-                    acc = activate::<S, R>(conv.activation, acc);
+                    acc = activate::<S, _, R>(conv.activation, acc);
                 }
                 for (i, row) in acc.into_iter().enumerate() {
                     let residual = if pass.is_last { conv.residual } else { None };
@@ -354,9 +354,12 @@ pub(super) unsafe fn steps<S: Simd, const R: usize>(
     acc
 }
 
-/// The activation of a tile: one branch for all of its rows.
+/// The activation of a tile: one branch for all of it.
 #[inline(always)]
-pub(super) fn activate<S: Simd, const R: usize>(activation: Activation, acc: [[S::F32; 2]; R]) -> [[S::F32; 2]; R] {
+pub(super) fn activate<S: Simd, const N: usize, const M: usize>(
+    activation: Activation,
+    acc: [[S::F32; N]; M],
+) -> [[S::F32; N]; M] {
     match activation {
         Activation::Identity => acc,
         Activation::Relu => acc.map(|row| row.map(|v| Activation::Relu.apply::<S>(v))),

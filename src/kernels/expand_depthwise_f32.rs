@@ -221,7 +221,7 @@ impl Expand<'_> {
                 let acc = [[S::load(b), S::load(b.add(4))]; R];
                 let start: [*const f32; R] = std::array::from_fn(|i| a.wrapping_add(i * pixel));
                 let acc = steps::<S, R>(acc, std::hint::black_box(start), b.add(NR), k);
-                for (i, row) in activate::<S, R>(activation, acc).into_iter().enumerate() {
+                for (i, row) in activate::<S, _, R>(activation, acc).into_iter().enumerate() {
                     S::store(c.add(i * BLOCK), row[0]);
                     S::store(c.add(i * BLOCK + 4), row[1]);
                 }
