@@ -13,7 +13,7 @@ test('takes a screenshot with boxes and mask', async ({ blank }) => {
   const shot = test.info().outputPath('folder', 'shot.png');
   const { stdout } = await demo('--shot', shot);
   expect(stdout).toContain(`Screenshot: ${shot}`);
-  expect(stdout).toMatch(/1 object: person .*Mask: /);
+  expect(stdout).toMatch(/objects: car 0.9.*Mask: road /);
   const seen = await blank.evaluate(async (png) => {
     const { data, width, height } = await inside.stored(await inside.file(`data:image/png;base64,${png}`));
     return { width, height, colours: new Set(new Uint32Array(data.buffer)).size };
