@@ -3,7 +3,7 @@
 mod oracle;
 
 use mobilesight::image::Image;
-use mobilesight::kernels::argmax_f32::argmax_row;
+use mobilesight::kernels::argmax_f32::{Spans, argmax_row};
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, Filter, depthwise_f32, pack_weight};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
@@ -337,8 +337,16 @@ fn argmax_of_a_resized_row() {
                 pixel.iter().position(|v| *v == largest).unwrap() as u8
             };
             let want: Vec<u8> = row.chunks_exact(classes).map(first_of_the_largest).collect();
-            let mut got = vec![255; width];
-            argmax_row::<Best>(&column, classes, &mut got);
+            let pitch = columns.next_multiple_of(4);
+            let mut turned = vec![9.0; classes * pitch];
+            for (i, v) in column.iter().enumerate() {
+                turned[i % classes * pitch + i / classes] = *v;
+            }
+            let (starts, fractions) = Spans::room(columns, width);
+            let (mut starts, mut fractions) = (vec![7; starts], vec![f32::NAN; fractions]);
+            let spans = Spans::new(columns, width, &mut starts, &mut fractions);
+            let (mut room, mut got) = (vec![f32::NAN; pitch], vec![255; width]);
+            argmax_row::<Best>(&turned, &spans, &mut room, &mut got);
             assert_eq!(got, want, "{classes} classes, {columns} columns to {width}");
         }
     }

@@ -1,59 +1,130 @@
 //! The class of each pixel of a row: argmax over classes of scores resized along the row as [`super::resize_f32`] does,
 //! the first class where several are equal.
 //!
-//! Up to four pixels between the same two columns of scores share their loads, a pixel a lane: at a segmenter's scale of 8 that is a
-//! tenth of the instructions of resizing all classes of a pixel and then searching them.
+//! Between two columns of the same class all pixels are of this class, since they lie on straight lines between their scores: most
+//! of a picture is done by looking at its columns. Else up to eight pixels share the loads of their two columns, a pixel a lane.
+//! In Chromium on Zen 3 (November 2026), 40 x 40 x 21 to 320 x 320 takes 1.54 ms with four pixels at a time and no look at the columns.
 
 use super::resize_f32::source;
 use crate::simd::Simd;
+use std::ops::Range;
 
-const LANES: usize = 4;
+/// Pixels computed together, in two vectors.
+const LANES: usize = 8;
 
-/// Writes the classes of a row of `out.len()` pixels, of `scores` [columns, classes]; no score is NaN, and there are 256 classes
-/// at most.
-///
-/// # Panics
-/// When `scores` is empty or no whole number of columns.
-pub fn argmax_row<S: Simd>(scores: &[f32], classes: usize, out: &mut [u8]) {
-    assert!(!scores.is_empty() && scores.len().is_multiple_of(classes), "scores are [columns, classes]");
-    let (columns, width) = (scores.len() / classes, out.len());
-    let mut x = 0;
-    while x < width {
-        let (left, right, first) = source(x, columns, width);
-        let mut fractions = [first; LANES];
-        let mut count = 1;
-        while count < LANES.min(width - x) {
-            let (same, _, f) = source(x + count, columns, width);
-            if same != left {
-                break;
-            }
-            fractions[count] = f;
-            count += 1;
+/// Where the pixels of a row lie between columns of scores.
+pub struct Spans<'a> {
+    /// The first pixel of each column, and the row's end.
+    starts: &'a mut [u32],
+    /// How far each pixel is from its column to the next; [`LANES`] more than pixels.
+    fractions: &'a mut [f32],
+}
+
+impl<'a> Spans<'a> {
+    /// Elements of the two rooms that [`Spans::new`] needs.
+    pub fn room(columns: usize, width: usize) -> (usize, usize) {
+        (columns + 1, width + LANES)
+    }
+
+    /// Of `width` pixels between `columns`, in rooms as long as [`Spans::room`] says.
+    ///
+    /// # Panics
+    /// When a room is of another length.
+    pub fn new(columns: usize, width: usize, starts: &'a mut [u32], fractions: &'a mut [f32]) -> Self {
+        assert_eq!((starts.len(), fractions.len()), Self::room(columns, width), "rooms as asked for");
+        fractions[width..].fill(0.0);
+        starts.fill(width as u32);
+        for (x, fraction) in fractions[..width].iter_mut().enumerate().rev() {
+            let (left, _, f) = source(x, columns, width);
+            *fraction = f;
+            starts[..=left].fill(x as u32);
         }
-        let column = |i: usize| &scores[i * classes..][..classes];
-        let best = best_of::<S>(column(left), column(right), &fractions);
-        out[x..x + count].iter_mut().zip(best).for_each(|(class, best)| *class = best as u8);
-        x += count;
+        Spans { starts, fractions }
+    }
+
+    fn columns(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn width(&self) -> usize {
+        self.fractions.len() - LANES
+    }
+
+    /// The pixels that begin at `column`.
+    fn span(&self, column: usize) -> Range<usize> {
+        self.starts[column] as usize..self.starts[column + 1] as usize
     }
 }
 
-/// The class of the largest a + f * (b - a), for each f of `fractions`.
+/// Writes the classes of a row, of `scores` [classes, columns, and more up to a multiple of four]; no score is NaN, and there are
+/// 256 classes at most. `best` is room for a row of scores.
+///
+/// # Panics
+/// When `scores` is empty or no whole number of rows, or a slice is not of the spans' size.
+pub fn argmax_row<S: Simd>(scores: &[f32], spans: &Spans, best: &mut [f32], out: &mut [u8]) {
+    let columns = spans.columns();
+    assert_eq!((best.len(), out.len()), (columns.next_multiple_of(4), spans.width()), "slices of the spans' size");
+    assert!(!scores.is_empty() && scores.len().is_multiple_of(best.len()), "scores are [classes, columns]");
+    best_of_columns::<S>(scores, best);
+    for (left, class) in best[..columns].iter().enumerate() {
+        let right = (left + 1).min(columns - 1);
+        let span = spans.span(left);
+        for x in span.clone().step_by(LANES) {
+            let fractions = spans.fractions[x..].first_chunk().expect("as many more than pixels");
+            let between = match *class == best[right] {
+                true => [*class; LANES],
+                false => best_between::<S>(scores, best.len(), (left, right), fractions),
+            };
+            out[x..span.end].iter_mut().zip(between).for_each(|(class, best)| *class = best as u8);
+        }
+    }
+}
+
+/// The class of each column of `scores` [classes, best.len()].
+fn best_of_columns<S: Simd>(scores: &[f32], best: &mut [f32]) {
+    let pitch = best.len();
+    for (i, best) in best.chunks_exact_mut(4).enumerate() {
+        // SAFETY: four scores of each class and four classes are there.
+        unsafe {
+            let (mut most, mut found) = (S::splat(f32::NEG_INFINITY), S::splat(0.0));
+            let (mut class, one) = (S::splat(0.0), S::splat(1.0));
+            for scores in scores.chunks_exact(pitch) {
+                let v = S::load(scores.as_ptr().add(4 * i));
+                found = S::where_greater(v, most, class, found);
+                most = S::max(v, most);
+                class = S::add(class, one);
+            }
+            S::store(best.as_mut_ptr(), found);
+        }
+    }
+}
+
+/// The class of the largest a + f * (b - a) for each f of `fractions`, a and b being two columns of `scores` [classes, pitch].
 #[inline(always)]
-fn best_of<S: Simd>(a: &[f32], b: &[f32], fractions: &[f32; LANES]) -> [f32; LANES] {
+fn best_between<S: Simd>(
+    scores: &[f32],
+    pitch: usize,
+    (left, right): (usize, usize),
+    fractions: &[f32; LANES],
+) -> [f32; LANES] {
     let mut classes = [0.0; LANES];
-    // SAFETY: the arrays are a vector long, the others are read at an element of theirs.
+    // SAFETY: the arrays are two vectors long, the scores are read at an element of theirs.
     unsafe {
-        let f = S::load(fractions.as_ptr());
-        let (mut most, mut best) = (S::splat(f32::NEG_INFINITY), S::splat(0.0));
+        let f = [S::load(fractions.as_ptr()), S::load(fractions.as_ptr().add(4))];
+        let (mut most, mut best) = ([S::splat(f32::NEG_INFINITY); 2], [S::splat(0.0); 2]);
         let (mut class, one) = (S::splat(0.0), S::splat(1.0));
-        for (a, b) in a.iter().zip(b) {
-            let (a, b) = (S::load_splat(a), S::load_splat(b));
-            let v = S::add(a, S::mul(f, S::sub(b, a)));
-            best = S::where_greater(v, most, class, best);
-            most = S::max(v, most);
+        for scores in scores.chunks_exact(pitch) {
+            let a = S::load_splat(&scores[left]);
+            let rise = S::sub(S::load_splat(&scores[right]), a);
+            for i in 0..2 {
+                let v = S::add(a, S::mul(f[i], rise));
+                best[i] = S::where_greater(v, most[i], class, best[i]);
+                most[i] = S::max(v, most[i]);
+            }
             class = S::add(class, one);
         }
-        S::store(classes.as_mut_ptr(), best);
+        S::store(classes.as_mut_ptr(), best[0]);
+        S::store(classes.as_mut_ptr().add(4), best[1]);
     }
     classes
 }

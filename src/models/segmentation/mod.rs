@@ -6,7 +6,7 @@ pub mod lraspp;
 
 use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
-use crate::kernels::argmax_f32::argmax_row;
+use crate::kernels::argmax_f32::{Spans, argmax_row};
 use crate::kernels::resize_f32::{bilinear_column, bilinear_row};
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
 use crate::nn::Context;
@@ -101,16 +101,37 @@ pub fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
 /// When `mask` is of another size.
 pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8]) {
     assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
-    let column = scores.w * scores.c;
-    let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * column);
-    let (block, cost) = (ARGMAX_ROWS * size.1, ARGMAX_ROWS * size.1 * scores.c * parallel::DEPTHWISE);
-    parallel::for_each_pair((mask, block), (&mut room, column), cost, |block, mask, column| {
+    let (starts, fractions) = Spans::room(scores.w, size.1);
+    let (mut starts, mut fractions) = (cx.workspace.take(starts), cx.workspace.take(fractions));
+    let spans = Spans::new(scores.w, size.1, &mut starts, &mut fractions);
+    let scores = columns_last(cx, scores);
+    let (classes, row) = (scores.w, scores.w * scores.c);
+    let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * (row + scores.c));
+    let (block, cost) = (ARGMAX_ROWS * size.1, ARGMAX_ROWS * size.1 * classes * parallel::DEPTHWISE);
+    parallel::for_each_pair((mask, block), (&mut room, row + scores.c), cost, |block, mask, room| {
+        let (resized, room) = room.split_at_mut(row);
         for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
-            bilinear_column(scores, size.0, block * ARGMAX_ROWS + y, column);
-            argmax_row::<Best>(column, scores.c, out);
+            bilinear_column(&scores, size.0, block * ARGMAX_ROWS + y, resized);
+            argmax_row::<Best>(resized, &spans, room, out);
         }
     });
     cx.workspace.give(room);
+    cx.workspace.give(starts);
+    cx.workspace.give(fractions);
+    cx.workspace.give_tensor(scores);
+}
+
+/// `x` [h, w, c] as [h, c, w], and zeros up to a multiple of four columns.
+fn columns_last(cx: &mut Context, x: &Tensor) -> Tensor {
+    let pitch = x.w.next_multiple_of(4);
+    let mut out = cx.workspace.tensor(x.h, x.c, pitch, 0);
+    for y in 0..x.h {
+        for (c, out) in out.row_mut(y).chunks_exact_mut(pitch).enumerate() {
+            out[x.w..].fill(0.0);
+            out.iter_mut().zip(x.row(y)[c..].iter().step_by(x.c)).for_each(|(to, from)| *to = *from);
+        }
+    }
+    out
 }
 
 /// The class map `mask` of `size` made `source`: interpolate(mode="nearest-exact").
