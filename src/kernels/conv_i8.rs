@@ -147,6 +147,9 @@ impl<S: Simd, D: ByteDot<S>, const FLIP: bool> Step<S> for Quads<D, FLIP> {
     }
 }
 
+/// Where pixels lie that nobody reads.
+const NOWHERE: Pixels = Pixels { start: 0, row: 0, pixel: 0 };
+
 /// A task's packed rows and sums. Not cleared: clearing would take as long as a small layer's multiplications.
 struct Scratch {
     a: [MaybeUninit<u8>; BLOCK_ROWS * CHUNK_STEPS * 4],
@@ -234,25 +237,28 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
 }
 
 impl Job<'_> {
-    /// Calls `f` with each pixel of the block, counted from its first, and its row and column.
+    /// Calls `f` for each run of the block's pixels in a row: its first pixel, counted from the block's, the row and column
+    /// of that, and how many.
     #[inline(always)]
-    fn pixels(&self, block: &Block, mut f: impl FnMut(usize, usize, usize)) {
+    fn runs(&self, block: &Block, mut f: impl FnMut(usize, (usize, usize), usize)) {
         let width = self.conv.size.1;
-        let (mut y, mut x) = (block.first / width, block.first % width);
-        for row in 0..block.rows {
-            f(row, y, x);
-            x += 1;
-            if x == width {
-                (y, x) = (y + 1, 0);
-            }
+        let (mut y, mut x, mut done) = (block.first / width, block.first % width, 0);
+        while done < block.rows {
+            let count = (width - x).min(block.rows - done);
+            f(done, (y, x), count);
+            (y, x, done) = (y + 1, 0, done + count);
         }
     }
 
     fn places(&self, block: &Block) -> [Place; BLOCK_ROWS] {
         let mut places = [Place::default(); BLOCK_ROWS];
-        let (output, residual) = (self.conv.c.1, self.conv.residual.map(|(_, at)| at));
-        self.pixels(block, |row, y, x| {
-            places[row] = Place { output: output.at(y, x), residual: residual.map_or(0, |at| at.at(y, x)) };
+        let (output, residual) = (self.conv.c.1, self.conv.residual.map_or(NOWHERE, |(_, at)| at));
+        self.runs(block, |first, (y, x), count| {
+            let (mut output_at, mut residual_at) = (output.at(y, x), residual.at(y, x));
+            for place in &mut places[first..first + count] {
+                *place = Place { output: output_at, residual: residual_at };
+                (output_at, residual_at) = (output_at + output.pixel, residual_at + residual.pixel);
+            }
         });
         places
     }
@@ -265,18 +271,22 @@ impl Job<'_> {
     unsafe fn pack<S: Simd, P: Step<S>>(&self, block: &Block, scratch: *mut Scratch) {
         let (conv, width, pitch) = (self.conv, 4 / P::K, 4 * block.steps);
         let (low, high) = (block.first_step * P::K, conv.b.k.min((block.first_step + block.steps) * P::K));
-        self.pixels(block, |row, y, x| {
+        let whole = high - low == block.steps * P::K;
+        self.runs(block, |first, (y, x), count| {
             // SAFETY: the caller's; a row has room for `pitch` bytes, and the chunk's part of the taps is at most that.
             unsafe {
                 let a = conv.a.0.as_ptr().add(conv.a.1.at(y, x));
-                let to = (&raw mut (*scratch).a).cast::<u8>().add(row * pitch);
-                // Zeros up to a whole step. Not filled by length: V8 calls a function for that, for each pixel.
-                to.add(pitch - 4).cast::<u32>().write_unaligned(0);
+                let to = (&raw mut (*scratch).a).cast::<u8>().add(first * pitch);
+                if !whole {
+                    // Not filled by length: V8 calls a function for that, for each pixel.
+                    (1..=count).for_each(|i| to.add(i * pitch - 4).cast::<u32>().write_unaligned(0));
+                }
                 for (t, tap) in conv.taps.iter().enumerate() {
                     let (start, end) = (low.max(t * conv.segment), high.min((t + 1) * conv.segment));
                     if start < end {
                         let from = a.add(tap + start - t * conv.segment);
-                        P::pack(from, to.add((start - low) * width), end - start);
+                        let to = to.add((start - low) * width);
+                        pack_pixels::<S, P>((from, conv.a.1.pixel), (to, pitch), end - start, count);
                     }
                 }
             }
@@ -298,6 +308,30 @@ impl Job<'_> {
             let b = b.add(HEADER + block.first_step * NR * P::K);
             rows::<S, P>(block.rows, a, b, block.steps, from, (acc, pitch));
             Sums { data: acc, pitch }
+        }
+    }
+}
+
+/// Packs `len` activations of each of `count` pixels, from and to a pointer and a pitch.
+///
+/// # Safety
+/// As for [`Step::pack`], for each pixel.
+#[inline(always)]
+pub(super) unsafe fn pack_pixels<S: Simd, P: Step<S>>(
+    (mut from, pitch_from): (*const u8, usize),
+    (mut to, pitch_to): (*mut u8, usize),
+    len: usize,
+    count: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        // Pixels without a gap are one long one.
+        if (pitch_from, pitch_to) == (len, len * 4 / P::K) {
+            return P::pack(from, to, len * count);
+        }
+        for _ in 0..count {
+            P::pack(from, to, len);
+            (from, to) = (from.wrapping_add(pitch_from), to.wrapping_add(pitch_to));
         }
     }
 }

@@ -11,7 +11,7 @@
 //! and an addition are one instruction where integers need a widening, a dot and an addition, and [`super::depthwise_f32`]
 //! is the kernel.
 
-use super::conv_i8::{Pairs, Quads, Step, rows};
+use super::conv_i8::{Pairs, Quads, Step, pack_pixels, rows};
 use super::depthwise_f32::{BLOCK, Filter, Job};
 use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, above_zero, holds};
 use super::expand_depthwise_f32::Bands;
@@ -138,11 +138,14 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
 /// # Safety
 /// The row must lie in a.
 unsafe fn pack_row<S: Simd, P: Step<S>>(expand: &Expand, y: usize, row: &mut [u8]) {
-    let (k, last) = (expand.b.k, expand.pixel() - 4);
-    for (x, to) in row.chunks_exact_mut(expand.pixel()).enumerate() {
-        to[last..].copy_from_slice(&[0; 4]);
-        // SAFETY: the caller's; a packed pixel has room for k activations.
-        unsafe { P::pack(expand.a.0.as_ptr().add(expand.a.1.at(y, x)), to.as_mut_ptr(), k) };
+    let (k, pitch) = (expand.b.k, expand.pixel());
+    if !k.is_multiple_of(P::K) {
+        row.chunks_exact_mut(pitch).for_each(|to| to[pitch - 4..].copy_from_slice(&[0; 4]));
+    }
+    // SAFETY: the caller's; a packed pixel has room for k activations.
+    unsafe {
+        let from = expand.a.0.as_ptr().add(expand.a.1.at(y, 0));
+        pack_pixels::<S, P>((from, expand.a.1.pixel), (row.as_mut_ptr(), pitch), k, expand.size.1);
     }
 }
 
