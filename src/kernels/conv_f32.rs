@@ -17,6 +17,7 @@
 //! The splat of a is loaded right before its two multiplies: V8 has 15 vector registers and keeps the order it is given,
 //! and 6x8 takes 12 accumulators, 2 of b and 1 splat.
 
+use super::pixel_f32::pixel_f32;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
@@ -153,6 +154,10 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     assert_eq!(conv.b.len(), panels * NR * (conv.k + 1), "b holds all panels");
 
     let c = Shared(std::mem::take(&mut conv.c.0).as_mut_ptr());
+    if m == 1 {
+        // SAFETY: the asserts above.
+        return unsafe { pixel_f32::<S>(&conv, c) };
+    }
     let job = Job { conv: &conv, c };
     let passes = Passes::new(conv.taps.len(), conv.segment);
     let tiles_of_block = if passes.count() == 1 { SHORT_BLOCK } else { BLOCK_TILES };
@@ -374,7 +379,7 @@ pub(super) fn activate<S: Simd, const N: usize, const M: usize>(
 /// # Safety
 /// `to` and `residual` must be valid for eight floats.
 #[inline(always)]
-unsafe fn store<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const f32>) {
+pub(super) unsafe fn store<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const f32>) {
     // SAFETY: the caller's.
     unsafe {
         for (j, v) in row.into_iter().enumerate() {
@@ -388,7 +393,7 @@ unsafe fn store<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const
 ///
 /// # Safety
 /// `to` and `residual` must be valid for `width` floats, fewer than eight.
-unsafe fn store_part<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const f32>, width: usize) {
+pub(super) unsafe fn store_part<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const f32>, width: usize) {
     let mut copy = [0.0f32; NR];
     // SAFETY: the array has eight floats; the rest is the caller's.
     unsafe {
