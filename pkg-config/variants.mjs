@@ -45,9 +45,9 @@ function oneThread({ simd, features }) {
   return variant(simd, simd, false, features, [], [], {});
 }
 
-// The stock standard library lacks atomics, so these build it anew; RUSTC_BOOTSTRAP lets stable's cargo do that.
+// The stock standard library lacks atomics, so these build it anew, for size, as nothing of it is hot; RUSTC_BOOTSTRAP lets stable's cargo do that.
 function withThreads({ simd, features }) {
-  const args = ['--features', 'threads', '-Zbuild-std=std,panic_abort'];
+  const args = ['--features', 'threads', '-Zbuild-std=std,panic_abort', '-Zbuild-std-features=optimize_for_size'];
   return variant(`${simd}-threads`, simd, true, [...features, 'atomics'], shared, args, { RUSTC_BOOTSTRAP: '1' });
 }
 
