@@ -7,11 +7,12 @@ use crate::models::{Model, Options, Output, Raw};
 use crate::nn::Context;
 use crate::simd::{Best, DotKind, Simd};
 use crate::tensor::{Tensor, Workspace};
-use crate::weights::{Metadata, SafeTensorsFile, Source, StateDict};
+use crate::weights::{Blank, Metadata, SafeTensorsFile, Source, StateDict, Weights};
 use crate::{Error, Result};
 use ::safetensors::Dtype;
 use js_sys::{Float32Array, Object, Reflect, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 
 #[cfg(feature = "threads")]
@@ -33,16 +34,38 @@ pub fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// A file in JavaScript's memory.
-struct JsFile<'a>(&'a Uint8Array);
+/// A file in JavaScript's memory, in the parts in which it came, which are not copied into one.
+struct JsFile {
+    parts: Vec<Uint8Array>,
+    /// Where each part begins, and where the last one ends.
+    starts: Vec<usize>,
+}
 
-impl Source for JsFile<'_> {
+impl JsFile {
+    fn new(parts: Vec<Uint8Array>) -> JsFile {
+        let mut starts = vec![0];
+        starts.extend(parts.iter().scan(0, |end, part| {
+            *end += part.length() as usize;
+            Some(*end)
+        }));
+        JsFile { parts, starts }
+    }
+}
+
+impl Source for JsFile {
     fn len(&self) -> usize {
-        self.0.length() as usize
+        self.starts[self.parts.len()]
     }
 
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        self.0.subarray(offset as u32, (offset + into.len()) as u32).copy_to(into);
+    fn read(&self, mut offset: usize, mut into: &mut [u8]) {
+        let mut part = self.starts.partition_point(|start| *start <= offset) - 1;
+        while !into.is_empty() {
+            let first = offset - self.starts[part];
+            let count = into.len().min(self.starts[part + 1] - offset);
+            let (now, rest) = into.split_at_mut(count);
+            self.parts[part].subarray(first as u32, (first + count) as u32).copy_to(now);
+            (offset, into, part) = (offset + count, rest, part + 1);
+        }
     }
 }
 
@@ -135,21 +158,25 @@ pub struct Engine {
     /// The picture of the last run, kept for its memory.
     rgba: Vec<u8>,
     output: Output,
+    /// Runs on grey pictures.
+    greys: usize,
 }
 
 #[wasm_bindgen]
 impl Engine {
-    /// Reads the model in `file`, which stays in JavaScript's memory; `arch` and `labels` serve a file that does not describe itself.
+    /// Reads the model in the file that `parts` are, one after the other; they stay in JavaScript's memory. `arch` and `labels` serve a file
+    /// that does not describe itself.
     ///
     /// # Errors
     /// { code, message }, as [`Error`] has them.
     #[wasm_bindgen(constructor)]
     pub fn new(
-        file: &Uint8Array,
+        parts: Vec<Uint8Array>,
         arch: Option<String>,
         labels: Option<Vec<String>>,
     ) -> std::result::Result<Engine, JsValue> {
-        load(file, arch, labels).map_err(throw)
+        let source = JsFile::new(parts);
+        SafeTensorsFile::new(&source).and_then(|file| load(&file, &file, arch, labels)).map_err(throw)
     }
 
     /// { task, arch, labels, dtype, int8Gemm?, source?, license? }.
@@ -165,27 +192,13 @@ impl Engine {
         })
     }
 
-    /// Runs on grey pictures until the browser has compiled what is hot, by its optimiser in the background: some 0.3 s of runs in Chromium on Zen 5
-    /// (November 2026), before which a run takes up to twice as long, on two threads three times. The workspace gets its memory, too. Pictures have
-    /// three shapes, since other remainders of tiles are code of their own.
+    /// Runs on grey pictures until the browser has compiled what is hot, at least once, so that the workspace gets its memory.
     ///
     /// # Errors
     /// { code, message }; none is expected.
     #[wasm_bindgen(js_name = warmUp)]
     pub fn warm_up(&mut self) -> std::result::Result<(), JsValue> {
-        const SHAPES: [(u32, u32); 3] = [(320, 320), (428, 320), (320, 428)];
-        const LONG_ENOUGH: f64 = 400.0;
-        // Nothing is to be seen in grey, and a detector's heads and suppression are to run too.
-        let options = Options { rpn_score_thresh: Some(0.0), rpn_post_nms_top_n: Some(60), ..Options::default() };
-        let start = now();
-        for (width, height) in SHAPES.into_iter().cycle() {
-            let bytes = width * height * 4;
-            let grey = Uint8Array::new_with_length(bytes).fill(128, 0, bytes);
-            self.steps(&grey, (width as usize, height as usize), &options, None).map_err(throw)?;
-            if now() - start > LONG_ENOUGH {
-                break;
-            }
-        }
+        while self.run_grey().map_err(throw)? {}
         Ok(())
     }
 
@@ -237,12 +250,16 @@ fn int8_gemm() -> &'static str {
     }
 }
 
-fn load(file: &Uint8Array, arch: Option<String>, labels: Option<Vec<String>>) -> Result<Engine> {
-    let source = JsFile(file);
-    let file = SafeTensorsFile::new(&source)?;
-    let metadata = describe(&file, arch.as_deref(), labels)?;
+/// The model that `file` describes, of `weights`.
+fn load(
+    file: &SafeTensorsFile,
+    weights: &dyn Weights,
+    arch: Option<String>,
+    labels: Option<Vec<String>>,
+) -> Result<Engine> {
+    let metadata = describe(file, arch.as_deref(), labels)?;
     let entry = entry(&metadata.arch)?;
-    let model = (entry.load)(&file, &metadata)?;
+    let model = (entry.load)(weights, &metadata)?;
     let int8 = file.tensors().iter().any(|tensor| tensor.dtype == Dtype::I8);
     Ok(Engine {
         metadata,
@@ -252,10 +269,73 @@ fn load(file: &Uint8Array, arch: Option<String>, labels: Option<Vec<String>>) ->
         workspace: Workspace::default(),
         rgba: Vec::new(),
         output: Output::default(),
+        greys: 0,
     })
 }
 
+/// A model without its values, to run while they are on their way: the browser compiles what they will need.
+#[wasm_bindgen]
+pub struct Rehearsal(Engine);
+
+#[wasm_bindgen]
+impl Rehearsal {
+    /// The model that `head`, the beginning of a file of `length` bytes, describes; `arch` and `labels` as for [`Engine::new`].
+    ///
+    /// # Errors
+    /// { code, message }: the file's own, or that it is none to make room for on a promise.
+    #[wasm_bindgen(constructor)]
+    pub fn new(
+        head: Uint8Array,
+        length: usize,
+        arch: Option<String>,
+        labels: Option<Vec<String>>,
+    ) -> std::result::Result<Rehearsal, JsValue> {
+        const MOST: usize = 256 << 20;
+        let source = JsFile::new(vec![head]);
+        let rehearse = || {
+            let file = SafeTensorsFile::head(&source)?;
+            if file.promised_len() != length || length > MOST {
+                return Err(Error::WeightsMismatch(format!("{length} bytes are not those of the header, or too many")));
+            }
+            load(&file, &Blank(&file), arch, labels)
+        };
+        rehearse().map(Rehearsal).map_err(throw)
+    }
+
+    /// One run; gives whether another one is of use.
+    ///
+    /// # Errors
+    /// { code, message }; none is expected.
+    pub fn run(&mut self) -> std::result::Result<bool, JsValue> {
+        self.0.run_grey().map_err(throw)
+    }
+}
+
+thread_local! {
+    /// Milliseconds of runs on grey pictures in this module, of whatever model.
+    static WARM: Cell<f64> = const { Cell::new(0.0) };
+}
+
 impl Engine {
+    /// One run on a grey picture; gives whether another one is of use.
+    ///
+    /// The browser's optimiser works in the background, in Chromium on Zen 5 (November 2026) through some 0.3 s of runs, which take up to twice as
+    /// long till then, three times on two threads. Pictures have three shapes, since other remainders of tiles are code of their own.
+    fn run_grey(&mut self) -> Result<bool> {
+        const SHAPES: [(usize, usize); 3] = [(320, 320), (428, 320), (320, 428)];
+        const LONG_ENOUGH: f64 = 400.0;
+        // Nothing is to be seen in grey, and a detector's heads and suppression are to run too.
+        let options = Options { rpn_score_thresh: Some(0.0), rpn_post_nms_top_n: Some(60), ..Options::default() };
+        let start = now();
+        let (width, height) = SHAPES[self.greys % SHAPES.len()];
+        let bytes = (width * height * 4) as u32;
+        let grey = Uint8Array::new_with_length(bytes).fill(128, 0, bytes);
+        self.steps(&grey, (width, height), &options, None)?;
+        self.greys += 1;
+        WARM.set(WARM.get() + now() - start);
+        Ok(WARM.get() < LONG_ENOUGH)
+    }
+
     /// The three steps, their milliseconds.
     fn steps<'a>(
         &mut self,

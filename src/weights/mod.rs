@@ -1,5 +1,6 @@
 //! Model weights by TorchVision's state_dict names. A file is not trusted: what is read is checked against what the builder asks for.
 
+mod blank;
 #[cfg(feature = "cli")]
 mod pickle;
 #[cfg(feature = "cli")]
@@ -9,6 +10,7 @@ mod state_dict;
 #[cfg(feature = "cli")]
 mod torch_tensor;
 
+pub use blank::Blank;
 #[cfg(feature = "cli")]
 pub use pth::PthFile;
 pub use safetensors::{Metadata, SafeTensorsFile};

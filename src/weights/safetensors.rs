@@ -45,6 +45,19 @@ impl<'a> SafeTensorsFile<'a> {
     /// # Errors
     /// [`Error::WeightsTruncated`] when the file ends too early, [`Error::WeightsMismatch`] when it is another kind of file.
     pub fn new(source: &'a dyn Source) -> Result<Self> {
+        let file = Self::head(source)?;
+        match (source.len() - file.data).cmp(&file.header.data_len()) {
+            Ordering::Less => Err(truncated(source.len())),
+            Ordering::Greater => Err(foreign("there are bytes past its last tensor")),
+            Ordering::Equal => Ok(file),
+        }
+    }
+
+    /// Reads the header of `source`, which has that at least; who asks for more than names and shapes must know that it is there.
+    ///
+    /// # Errors
+    /// As for [`SafeTensorsFile::new`].
+    pub fn head(source: &'a dyn Source) -> Result<Self> {
         let mut start = [0; 64];
         let known = source.len().min(start.len());
         source.read(0, &mut start[..known]);
@@ -52,11 +65,12 @@ impl<'a> SafeTensorsFile<'a> {
         let mut json = vec![0; data - 8];
         source.read(8, &mut json);
         let header: Header = serde_json::from_slice(&json).map_err(foreign)?;
-        match (source.len() - data).cmp(&header.data_len()) {
-            Ordering::Less => Err(truncated(source.len())),
-            Ordering::Greater => Err(foreign("there are bytes past its last tensor")),
-            Ordering::Equal => Ok(SafeTensorsFile { source, header, data }),
-        }
+        Ok(SafeTensorsFile { source, header, data })
+    }
+
+    /// Bytes of the whole file, as its header has it; a header is not to be trusted.
+    pub fn promised_len(&self) -> usize {
+        self.data.saturating_add(self.header.data_len())
     }
 
     /// What the exporter says of the model, when it does.

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { openWeights } from './assets.ts';
+import { openWeights, type WeightsFile } from './assets.ts';
+import { joined } from './download.ts';
 
 const URL_A = 'https://example.test/a.safetensors';
 const BYTES = Uint8Array.from({ length: 1000 }, (_, i) => i % 251);
 const sha256 = (bytes: Uint8Array) => `sha256-${createHash('sha256').update(bytes).digest('base64')}`;
 const none = () => {};
+const bytesOf = ({ parts }: WeightsFile) => joined(parts);
 
 /** The part of a Cache that is used. */
 class FakeCache {
@@ -47,8 +49,8 @@ afterEach(() => vi.unstubAllGlobals());
 describe('a download', () => {
   test('counts bytes', async () => {
     const progress: [number, number | undefined][] = [];
-    const { bytes } = await openWeights({ weights: URL_A }, (...now) => progress.push(now));
-    expect(bytes).toEqual(BYTES);
+    const file = await openWeights({ weights: URL_A }, (...now) => progress.push([now[0], now[1]]));
+    expect(bytesOf(file)).toEqual(BYTES);
     expect(progress).toEqual([0, 400, 800, 1000].map((loaded) => [loaded, 1000]));
   });
 
@@ -60,6 +62,17 @@ describe('a download', () => {
     const totals = new Set<number | undefined>();
     await openWeights({ weights: URL_A }, (_, total) => totals.add(total));
     expect([...totals]).toEqual([undefined]);
+  });
+
+  test('gives the header of a model file as soon as it is there, a copy of it', async () => {
+    const bytes = Uint8Array.from(BYTES);
+    new DataView(bytes.buffer).setBigUint64(0, 500n, true);
+    fetched.mockResolvedValue(new Response(pieces(bytes, 400)));
+    const heads: [number, Uint8Array | undefined][] = [];
+    const { parts } = await openWeights({ weights: URL_A }, (loaded, _, head) => heads.push([loaded, head]));
+    const head = bytes.slice(0, 508);
+    expect(heads).toEqual([0, 400, 800, 1000].map((loaded) => [loaded, loaded < 508 ? undefined : head]));
+    expect(parts.map(({ buffer }) => buffer)).not.toContain(heads[2]?.[1]?.buffer);
   });
 
   test('takes back a total that was too small', async () => {
@@ -84,7 +97,7 @@ describe('a download', () => {
       code: 'E_FETCH',
       details: { url: URL_A },
     });
-    expect((await openWeights({ weights: URL_A }, none)).bytes).toEqual(BYTES);
+    expect(bytesOf(await openWeights({ weights: URL_A }, none))).toEqual(BYTES);
   });
 
   test('that breaks off is E_FETCH', async () => {
@@ -102,9 +115,9 @@ describe('two loads of one file', () => {
   test('share a request and have bytes of their own', async () => {
     const [a, b] = await Promise.all([openWeights({ weights: URL_A }, none), openWeights({ weights: URL_A }, none)]);
     expect(fetched).toHaveBeenCalledOnce();
-    expect(a.bytes).toEqual(BYTES);
-    expect(b.bytes).toEqual(BYTES);
-    expect(a.bytes.buffer).not.toBe(b.bytes.buffer);
+    expect(bytesOf(a)).toEqual(BYTES);
+    expect(bytesOf(b)).toEqual(BYTES);
+    expect(a.parts[0]?.buffer).not.toBe(b.parts[0]?.buffer);
   });
 
   test('do not end with one of them, but with both', async () => {
@@ -124,7 +137,7 @@ describe('two loads of one file', () => {
     expect(request.aborted).toBe(true);
 
     release();
-    expect((await openWeights({ weights: URL_A }, none)).bytes).toEqual(BYTES);
+    expect(bytesOf(await openWeights({ weights: URL_A }, none))).toEqual(BYTES);
     expect(fetched).toHaveBeenCalledTimes(2);
   });
 
@@ -146,14 +159,14 @@ describe('the cache', () => {
   test('keeps what the engine accepted, and nothing before', async () => {
     const file = await openWeights({ weights: URL_A }, none);
     expect(cache.files.size).toBe(0);
-    await file.accept(file.bytes);
+    await file.accept(file.parts);
     const progress: [number, number | undefined][] = [];
-    const again = await openWeights({ weights: URL_A }, (...now) => progress.push(now));
-    expect(again.bytes).toEqual(BYTES);
+    const again = await openWeights({ weights: URL_A }, (...now) => progress.push([now[0], now[1]]));
+    expect(bytesOf(again)).toEqual(BYTES);
     expect(fetched).toHaveBeenCalledOnce();
     expect(progress.at(-1)).toEqual([1000, 1000]);
     cache.put = vi.fn();
-    await again.accept(again.bytes);
+    await again.accept(again.parts);
     expect(cache.put).not.toHaveBeenCalled();
   });
 
@@ -167,16 +180,16 @@ describe('the cache', () => {
   test('is replaced when the file is not that of integrity', async () => {
     cache.files.set(URL_A, new Response('old'));
     const file = await openWeights({ weights: URL_A, integrity: sha256(BYTES) }, none);
-    expect(file.bytes).toEqual(BYTES);
-    await file.accept(file.bytes);
+    expect(bytesOf(file)).toEqual(BYTES);
+    await file.accept(file.parts);
     expect(new Uint8Array((await (await cache.match(URL_A))?.arrayBuffer()) ?? [])).toEqual(BYTES);
   });
 
   test('is not asked when it is turned off', async () => {
     cache.files.set(URL_A, new Response('old'));
     const file = await openWeights({ weights: URL_A, cache: false }, none);
-    await file.accept(file.bytes);
-    expect(file.bytes).toEqual(BYTES);
+    await file.accept(file.parts);
+    expect(bytesOf(file)).toEqual(BYTES);
     expect(await cache.files.get(URL_A)?.text()).toBe('old');
   });
 
@@ -188,16 +201,16 @@ describe('the cache', () => {
   ])('is done without where it %s', async (_, harm) => {
     harm();
     const file = await openWeights({ weights: URL_A }, none);
-    await file.accept(file.bytes);
-    expect(file.bytes).toEqual(BYTES);
+    await file.accept(file.parts);
+    expect(bytesOf(file)).toEqual(BYTES);
   });
 });
 
 describe('integrity', () => {
   test('lets the right bytes pass', async () => {
     const integrity = sha256(BYTES);
-    expect((await openWeights({ weights: URL_A, integrity }, none)).bytes).toEqual(BYTES);
-    expect((await openWeights({ weights: BYTES, integrity }, none)).bytes).toEqual(BYTES);
+    expect(bytesOf(await openWeights({ weights: URL_A, integrity }, none))).toEqual(BYTES);
+    expect(bytesOf(await openWeights({ weights: BYTES, integrity }, none))).toEqual(BYTES);
   });
 
   test('refuses others', async () => {
@@ -211,12 +224,13 @@ describe('integrity', () => {
 describe('given bytes', () => {
   test('are copied, only what a view shows', async () => {
     const view = BYTES.subarray(10, 20);
-    const { bytes } = await openWeights({ weights: view }, none);
-    expect(bytes).toEqual(view);
-    expect(bytes.buffer.byteLength).toBe(10);
-    structuredClone(bytes, { transfer: [bytes.buffer] });
+    const { parts } = await openWeights({ weights: view }, none);
+    expect(parts).toEqual([view]);
+    const buffers = parts.map(({ buffer }) => buffer);
+    expect(buffers.map(({ byteLength }) => byteLength)).toEqual([10]);
+    structuredClone(parts, { transfer: buffers });
     expect(view).toHaveLength(10);
-    expect((await openWeights({ weights: BYTES.buffer }, none)).bytes.buffer).not.toBe(BYTES.buffer);
+    expect((await openWeights({ weights: BYTES.buffer }, none)).parts[0]?.buffer).not.toBe(BYTES.buffer);
     expect(fetched).not.toHaveBeenCalled();
   });
 

@@ -3,7 +3,7 @@
  * dropped when the engine refuses it, so that a bad answer of a server is never kept.
  */
 import { abortError, MobilesightError } from './errors.ts';
-import { download, readBody, type OnBytes } from './download.ts';
+import { download, joined, lengthOf, readBody, type OnBytes, type Parts } from './download.ts';
 import { resolveUrl } from './fetch.ts';
 import type { CreateOptions } from './types.ts';
 
@@ -12,9 +12,9 @@ const CACHE_NAME = 'mobilesight-weights';
 /** A weights file on its way to the engine. */
 export interface WeightsFile {
   /** Of the receiver's own: they may be transferred. */
-  bytes: Uint8Array<ArrayBuffer>;
-  /** The engine has accepted the file, and gives its bytes back. */
-  accept(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  parts: Parts;
+  /** The engine has accepted the file, and gives its parts back. */
+  accept(parts: Parts): Promise<void>;
   /** The engine has refused the file. */
   refuse(): Promise<void>;
 }
@@ -33,29 +33,29 @@ export async function openWeights(
   const store = cache ? await openCache(url) : undefined;
   const kept = await store?.match(url).catch(() => undefined);
   if (kept) {
-    const bytes = await readBody(kept, onBytes).catch(() => undefined);
+    const parts = await readBody(kept, onBytes).catch(() => undefined);
     if (signal?.aborted) throw abortError(signal);
-    if (bytes && (!integrity || (await hasHash(bytes, integrity)))) return file(bytes, url, store, true);
+    if (parts && (!integrity || (await sha256(parts)) === integrity)) return file(parts, url, store, true);
     // Else the file has changed at its address since it was kept, or the cache is broken; accepting the new one replaces it.
   }
-  const bytes = await download(url, onBytes, signal);
-  if (integrity) await checkHash(bytes, integrity, url);
-  return file(bytes, url, store, false);
+  const parts = await download(url, onBytes, signal);
+  if (integrity) await checkHash(parts, integrity, url);
+  return file(parts, url, store, false);
 }
 
-function file(bytes: Uint8Array<ArrayBuffer>, url: string, store: Cache | undefined, kept: boolean): WeightsFile {
+function file(parts: Parts, url: string, store: Cache | undefined, kept: boolean): WeightsFile {
   return {
-    bytes,
-    async accept(bytes) {
+    parts,
+    async accept(parts) {
       // A full disk is no reason to fail: the next visit fetches again.
-      if (!kept) await store?.put(url, response(bytes)).catch(() => undefined);
+      if (!kept) await store?.put(url, response(parts)).catch(() => undefined);
     },
     refuse: () => forget(store, url),
   };
 }
 
-function response(bytes: Uint8Array<ArrayBuffer>): Response {
-  return new Response(bytes, { headers: { 'content-length': String(bytes.length) } });
+function response(parts: Parts): Response {
+  return new Response(new Blob(parts), { headers: { 'content-length': String(lengthOf(parts)) } });
 }
 
 // The caller's bytes are copied: what is transferred is lost to its owner.
@@ -68,9 +68,9 @@ async function givenFile(
   if (bytes.length === 0) {
     throw new MobilesightError('E_OPTION', 'weights holds no bytes: it is empty, or was transferred. Give it whole.');
   }
-  if (integrity) await checkHash(bytes, integrity, 'the given bytes');
-  onBytes(bytes.length, bytes.length);
-  return { bytes, accept: async () => {}, refuse: async () => {} };
+  if (integrity) await checkHash([bytes], integrity, 'the given bytes');
+  onBytes(bytes.length, bytes.length, undefined);
+  return { parts: [bytes], accept: async () => {}, refuse: async () => {} };
 }
 
 // Insecure contexts have no Cache API, sandboxed frames may not open it, and it keeps http(s) only.
@@ -83,23 +83,27 @@ async function forget(store: Cache | undefined, url: string): Promise<void> {
   await store?.delete(url).catch(() => undefined);
 }
 
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+async function sha256(parts: Parts): Promise<string> {
   const subtle = globalThis.crypto?.subtle;
   if (!subtle) {
     const message = 'integrity can be checked on https or localhost only. Serve the page so, or leave integrity out.';
     throw new MobilesightError('E_UNSUPPORTED_ENV', message);
   }
-  const digest = new Uint8Array(await subtle.digest('SHA-256', bytes));
+  // It takes one piece only.
+  const digest = new Uint8Array(
+    await subtle.digest('SHA-256', parts.length === 1 && parts[0] ? parts[0] : joined(parts)),
+  );
   return `sha256-${btoa(String.fromCharCode(...digest))}`;
 }
 
-async function hasHash(bytes: Uint8Array<ArrayBuffer>, integrity: string): Promise<boolean> {
-  return (await sha256(bytes)) === integrity;
-}
-
-async function checkHash(bytes: Uint8Array<ArrayBuffer>, integrity: string, from: string): Promise<void> {
-  const actual = await sha256(bytes);
+async function checkHash(parts: Parts, integrity: string, from: string): Promise<void> {
+  const actual = await sha256(parts);
   if (actual === integrity) return;
   const message = `The weights from ${from} are not those of integrity. Use the right file, or its integrity: ${actual}.`;
-  throw new MobilesightError('E_CHECKSUM', message, { url: from, expected: integrity, actual, bytes: bytes.length });
+  throw new MobilesightError('E_CHECKSUM', message, {
+    url: from,
+    expected: integrity,
+    actual,
+    bytes: lengthOf(parts),
+  });
 }

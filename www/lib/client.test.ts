@@ -63,10 +63,65 @@ describe('a load', () => {
     expect([...WEIGHTS]).toEqual([1, 2, 3]);
   });
 
+  describe('while the weights come', () => {
+    const HEAD = 20;
+    let finish: () => void;
+
+    /** A file of which all but the header is held back. */
+    function hold(headers: Record<string, string>): void {
+      const bytes = new Uint8Array(100);
+      new DataView(bytes.buffer).setBigUint64(0, BigInt(HEAD - 8), true);
+      const body = new ReadableStream({
+        start(controller) {
+          controller.enqueue(bytes.slice(0, HEAD + 1));
+          finish = () => {
+            controller.enqueue(bytes.slice(HEAD + 1));
+            controller.close();
+          };
+        },
+      });
+      vi.stubGlobal('fetch', async () => new Response(body, { headers }));
+    }
+
+    const calls = () => workers[0]?.calls.map(({ name }) => name);
+
+    test('has a model of their names and shapes run', async () => {
+      hold({ 'content-length': '100' });
+      const loading = create({ weights: 'https://example.test/x', arch: 'b' });
+      await until(() => calls()?.length === 2);
+      const argument = { length: 100, arch: 'b', labels: null, head: expect.objectContaining({ length: HEAD }) };
+      expect(workers[0]?.calls[1]).toMatchObject({ name: 'rehearse', argument });
+      finish();
+      await loading;
+      expect(calls()).toEqual(['start', 'rehearse', 'load', 'warmUp']);
+    });
+
+    test('loads all the same when that fails', async () => {
+      hold({ 'content-length': '100' });
+      prepare = (worker) => {
+        worker.overrides.rehearse = (call) => worker.fail(call, { message: 'no model' });
+      };
+      const loading = create({ weights: 'https://example.test/x' });
+      await until(() => calls()?.length === 2);
+      finish();
+      await loading;
+      expect(calls()).toEqual(['start', 'rehearse', 'load', 'warmUp']);
+    });
+
+    test('runs nothing for a file whose length is not known', async () => {
+      hold({});
+      const loading = create({ weights: 'https://example.test/x' });
+      await until(() => calls()?.length === 1);
+      finish();
+      await loading;
+      expect(calls()).toEqual(['start', 'load', 'warmUp']);
+    });
+  });
+
   test('refuses weights of another task, saying which function is right', async () => {
     prepare = (worker) => {
       worker.overrides.load = (call) =>
-        worker.answer(call, { info: { ...ENGINE_INFO, task: 'segmentation' }, file: WEIGHTS });
+        worker.answer(call, { info: { ...ENGINE_INFO, task: 'segmentation' }, parts: [WEIGHTS] });
     };
     await expect(create()).rejects.toMatchObject({
       code: 'E_WEIGHTS_MISMATCH',

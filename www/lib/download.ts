@@ -1,26 +1,48 @@
-/** Downloads of whole files with progress. Two at a time of the same URL share one request. */
+/** Downloads of whole files with progress, in the parts in which they come. Two at a time of the same URL share one request. */
 import { unlessAborted } from './abort.ts';
 import { fetchOk, unreachable } from './fetch.ts';
 
-/** Called with bytes so far, and bytes in all where they are known. */
-export type OnBytes = (loaded: number, total: number | undefined) => void;
+/** A file's bytes, one part after the other. */
+export type Parts = Uint8Array<ArrayBuffer>[];
+
+/** Called with bytes so far, bytes in all where they are known, and the file's header once it is there. */
+export type OnBytes = (loaded: number, total: number | undefined, head: Uint8Array<ArrayBuffer> | undefined) => void;
 
 const WHAT = 'The weights';
 
-/** The bytes of a body, counted as they come. */
-export async function readBody(response: Response, onBytes: OnBytes): Promise<Uint8Array<ArrayBuffer>> {
+/** The parts of a body, counted as they come. */
+export async function readBody(response: Response, onBytes: OnBytes): Promise<Parts> {
   const total = totalBytes(response);
-  const chunks: Uint8Array[] = [];
+  const parts: Parts = [];
   let loaded = 0;
-  onBytes(0, total);
-  const reader = response.body?.getReader();
+  let head: Uint8Array<ArrayBuffer> | undefined;
+  onBytes(0, total, head);
+  const reader = (response.body as ReadableStream<Parts[number]> | null)?.getReader();
   for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
-    chunks.push(part.value);
+    parts.push(part.value);
     loaded += part.value.length;
+    head ??= header(parts);
     // A length that is too small counted compressed bytes.
-    onBytes(loaded, total !== undefined && loaded <= total ? total : undefined);
+    onBytes(loaded, total !== undefined && loaded <= total ? total : undefined, head);
   }
-  return joined(chunks, loaded);
+  return parts;
+}
+
+/** A longer header than this is not waited for. */
+const LONGEST_HEADER = 1 << 20;
+
+/** The header of a .safetensors file that begins with `parts`, its own copy, once all of it is there. */
+function header(parts: Parts): Uint8Array<ArrayBuffer> | undefined {
+  const first = parts[0];
+  if (!first || first.length < 8) return undefined;
+  const end = 8 + Number(new DataView(first.buffer, first.byteOffset).getBigUint64(0, true));
+  if (end > LONGEST_HEADER || lengthOf(parts) < end) return undefined;
+  return joined(parts).slice(0, end);
+}
+
+/** Bytes in all. */
+export function lengthOf(parts: Parts): number {
+  return parts.reduce((length, part) => length + part.length, 0);
 }
 
 function totalBytes({ headers }: Response): number | undefined {
@@ -28,13 +50,13 @@ function totalBytes({ headers }: Response): number | undefined {
   return length > 0 && !headers.has('content-encoding') ? length : undefined;
 }
 
-// Memory is taken for what has come, not for what a header promises.
-function joined(chunks: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
+/** A copy in one piece. */
+export function joined(parts: Parts): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(lengthOf(parts));
   let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
   }
   return bytes;
 }
@@ -44,27 +66,27 @@ class SharedDownload {
   private readonly url: string;
   private readonly controller = new AbortController();
   private readonly listeners = new Set<OnBytes>();
-  private readonly bytes: Promise<Uint8Array<ArrayBuffer>>;
+  private readonly parts: Promise<Parts>;
   private progress: Parameters<OnBytes> | undefined;
 
   constructor(url: string) {
     this.url = url;
     downloads.set(url, this);
-    this.bytes = this.read().finally(() => this.leave());
+    this.parts = this.read().finally(() => this.leave());
     // Nobody may be left to hear of the failure.
-    this.bytes.catch(() => undefined);
+    this.parts.catch(() => undefined);
   }
 
-  /** Bytes of the caller's own; an abort ends its wait only. */
-  async join(onBytes: OnBytes, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  /** Parts of the caller's own; an abort ends its wait only. */
+  async join(onBytes: OnBytes, signal?: AbortSignal): Promise<Parts> {
     // A function of this call: one caller may wait twice with the same callback.
-    const listener: OnBytes = (loaded, total) => onBytes(loaded, total);
+    const listener: OnBytes = (...progress) => onBytes(...progress);
     this.listeners.add(listener);
     if (this.progress) listener(...this.progress);
     try {
-      const bytes = await unlessAborted(this.bytes, signal);
-      // The last one takes the original.
-      return this.listeners.size > 1 ? bytes.slice() : bytes;
+      const parts = await unlessAborted(this.parts, signal);
+      // The last one takes the originals.
+      return this.listeners.size > 1 ? parts.map((part) => part.slice()) : parts;
     } finally {
       this.listeners.delete(listener);
       if (this.listeners.size === 0) {
@@ -79,7 +101,7 @@ class SharedDownload {
     if (downloads.get(this.url) === this) downloads.delete(this.url);
   }
 
-  private async read(): Promise<Uint8Array<ArrayBuffer>> {
+  private async read(): Promise<Parts> {
     const { signal } = this.controller;
     const response = await fetchOk(this.url, WHAT, signal);
     const notify: OnBytes = (...progress) => {
@@ -94,8 +116,8 @@ class SharedDownload {
 
 const downloads = new Map<string, SharedDownload>();
 
-/** The bytes at `url`, which the caller may transfer. Rejects with E_FETCH or the signal's error. */
-export function download(url: string, onBytes: OnBytes, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+/** The file at `url`, which the caller may transfer. Rejects with E_FETCH or the signal's error. */
+export function download(url: string, onBytes: OnBytes, signal?: AbortSignal): Promise<Parts> {
   const shared = downloads.get(url) ?? new SharedDownload(url);
   return shared.join(onBytes, signal);
 }

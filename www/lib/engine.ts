@@ -43,11 +43,18 @@ export interface EngineInfo {
  */
 export interface Engine {
   info(): EngineInfo;
-  /** One run on an empty picture, so that the next is steady. */
+  /** Runs on grey pictures, so that the next run is steady. */
   warmUp(): void;
   /** `rgba` is width * height * 4 bytes. */
   run(rgba: Uint8Array, width: number, height: number, options: EngineOptions): EngineResult;
   profile(rgba: Uint8Array, width: number, height: number): { name: string; ms: number }[];
+  free(): void;
+}
+
+/** A model without its values; methods throw as the engine's do. */
+export interface EngineRehearsal {
+  /** One run on a grey picture; gives whether another one is of use. */
+  run(): boolean;
   free(): void;
 }
 
@@ -58,8 +65,10 @@ export interface EngineModule {
     module_or_path: string | URL | Request | Response | BufferSource | WebAssembly.Module;
     memory?: WebAssembly.Memory;
   }): Promise<{ memory: WebAssembly.Memory }>;
-  /** `file` stays in JavaScript's memory: tensors are read from it one by one. `null`: the file says it itself. */
-  Engine: new (file: Uint8Array, arch: string | null, labels: string[] | null) => Engine;
+  /** `parts`, the file, stay in JavaScript's memory: tensors are read from them one by one. `null`: the file says it itself. */
+  Engine: new (parts: Uint8Array[], arch: string | null, labels: string[] | null) => Engine;
+  /** `head`: the beginning of a file of `length` bytes. */
+  Rehearsal: new (head: Uint8Array, length: number, arch: string | null, labels: string[] | null) => EngineRehearsal;
   /** Threaded modules only: starts rayon's pool of so many workers, which help the thread that runs the engine. */
   initThreadPool?(workers: number): Promise<unknown>;
 }

@@ -1,7 +1,12 @@
-/** One load of a model: the module compiles in a new worker while the weights come, then the engine reads them and warms up. */
+/**
+ * One load of a model: the module compiles in a new worker while the weights come, and runs a model of their names and shapes as soon as these
+ * are known; then the engine reads them and warms up.
+ */
 import { linkedController } from './abort.ts';
 import { openWeights, type WeightsFile } from './assets.ts';
+import { buffersOf } from './buffers.ts';
 import { Connection, type WorkerLike } from './connection.ts';
+import { lengthOf, type OnBytes } from './download.ts';
 import type { EngineInfo } from './engine.ts';
 import { abortError, MobilesightError } from './errors.ts';
 import { detectEnvironment, plan, withoutThreads, type Plan } from './features.ts';
@@ -36,11 +41,14 @@ export async function load(options: CreateOptions, context: LoadContext): Promis
   const { controller, unlink } = linkedController(context.signal);
   const { signal } = controller;
   try {
-    const onBytes = (loaded: number, total: number | undefined) => context.report({ phase: 'download', loaded, total });
-    const [started, file] = await Promise.all([
-      phase(context, 'compile', () => start(first, options, context.spawn, signal)),
-      openWeights(options, onBytes, signal),
-    ]);
+    const starting = phase(context, 'compile', () => start(first, options, context.spawn, signal));
+    const rehearsal = new Rehearsal(starting, options);
+    const onBytes: OnBytes = (loaded, total, head) => {
+      context.report({ phase: 'download', loaded, total });
+      if (head && total !== undefined) rehearsal.begin(head, total);
+    };
+    const opening = openWeights(options, onBytes, signal).finally(() => rehearsal.end());
+    const [started, file] = await Promise.all([starting, opening]);
     return await finish(started, file, options, context);
   } catch (error) {
     // Ends the half that goes on: the worker or the download.
@@ -48,6 +56,37 @@ export async function load(options: CreateOptions, context: LoadContext): Promis
     throw error;
   } finally {
     unlink();
+  }
+}
+
+/** What a worker does while the weights come. */
+class Rehearsal {
+  private readonly starting: Promise<Started>;
+  private readonly options: CreateOptions;
+  private begun = false;
+  private over = false;
+
+  constructor(starting: Promise<Started>, options: CreateOptions) {
+    this.starting = starting;
+    this.options = options;
+  }
+
+  /** Has the worker begin when it can, unless the weights are there before; only the first call counts. */
+  begin(head: Uint8Array<ArrayBuffer>, length: number): void {
+    if (this.begun) return;
+    this.begun = true;
+    const { arch = null, labels = null } = this.options;
+    const rehearse = async () => {
+      const { connection } = await this.starting;
+      if (!this.over) await connection.call('rehearse', { head, length, arch, labels });
+    };
+    // What is wrong with the file or the worker the load will say.
+    rehearse().catch(() => undefined);
+  }
+
+  /** The weights are there, or will not come. */
+  end(): void {
+    this.over = true;
   }
 }
 
@@ -95,12 +134,12 @@ async function finish(
   options: CreateOptions,
   context: LoadContext,
 ): Promise<Loaded> {
-  const weightsBytes = file.bytes.length;
-  const { info: engine, file: bytes } = await phase(context, 'load', () => read(connection, file, options));
+  const weightsBytes = lengthOf(file.parts);
+  const { info: engine, parts } = await phase(context, 'load', () => read(connection, file, options));
   checkTask(engine, context.task);
   const [memoryBytes] = await Promise.all([
     phase(context, 'warmup', () => connection.call('warmUp', null)),
-    file.accept(bytes),
+    file.accept(parts),
   ]);
   const { module, threads, fallback } = plan;
   const info: ModelInfo = { ...engine, module, threads, weightsBytes, memoryBytes };
@@ -113,9 +152,9 @@ async function read(
   file: WeightsFile,
   options: CreateOptions,
 ): Promise<Calls['load']['answer']> {
-  const argument = { file: file.bytes, arch: options.arch ?? null, labels: options.labels ?? null };
+  const argument = { parts: file.parts, arch: options.arch ?? null, labels: options.labels ?? null };
   try {
-    return await connection.call('load', argument, [file.bytes.buffer]);
+    return await connection.call('load', argument, buffersOf(file.parts));
   } catch (error) {
     const refused = error instanceof MobilesightError && error.code.startsWith('E_WEIGHTS');
     if (refused) await file.refuse();

@@ -1,4 +1,5 @@
 /** The messages between connection.ts on the page's side and worker.ts: calls, and answers by the call's id. */
+import type { Parts } from './download.ts';
 import type { EngineInfo, EngineOptions, EngineResult } from './engine.ts';
 import type { ErrorCode } from './errors.ts';
 
@@ -35,12 +36,17 @@ export interface Pool {
 export interface Calls {
   /** Compiles the module in `folder`, a URL with a last slash, and starts its pool. */
   start: { argument: { folder: string; pool: Pool | null }; answer: null };
-  /** Reads the weights; `file` comes back, so that neither side needs a copy. */
-  load: {
-    argument: { file: Uint8Array<ArrayBuffer>; arch: string | null; labels: string[] | null };
-    answer: { info: EngineInfo; file: Uint8Array<ArrayBuffer> };
+  /** Runs a model of the file that begins with `head` and has `length` bytes, without its values, until the load comes; gives how often. */
+  rehearse: {
+    argument: { head: Uint8Array<ArrayBuffer>; length: number; arch: string | null; labels: string[] | null };
+    answer: number;
   };
-  /** One run on an empty picture; gives the bytes of WebAssembly memory. */
+  /** Reads the weights; `parts` come back, so that neither side needs a copy. */
+  load: {
+    argument: { parts: Parts; arch: string | null; labels: string[] | null };
+    answer: { info: EngineInfo; parts: Parts };
+  };
+  /** Runs on grey pictures until runs are steady; gives the bytes of WebAssembly memory. */
   warmUp: { argument: null; answer: number };
   run: { argument: { picture: Picture; options: EngineOptions }; answer: RunAnswer };
   profile: { argument: { picture: Picture }; answer: { name: string; ms: number }[] };

@@ -61,7 +61,8 @@ export class FakeWorker implements WorkerLike {
     const override = this.overrides[call.name];
     if (override) override(call);
     else if (call.name === 'start') this.answer(call, null);
-    else if (call.name === 'load') this.answer(call, { info: ENGINE_INFO, file: call.argument.file });
+    else if (call.name === 'rehearse') this.answer(call, 1);
+    else if (call.name === 'load') this.answer(call, { info: ENGINE_INFO, parts: call.argument.parts });
     else if (call.name === 'warmUp') this.answer(call, 999);
   }
 }

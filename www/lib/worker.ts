@@ -1,5 +1,6 @@
 /** The worker of one model: decodes pictures, loads the module, runs. It answers calls; client.ts decides all else. */
-import type { Engine, EngineModule, EngineResult } from './engine.ts';
+import { buffersOf } from './buffers.ts';
+import type { Engine, EngineModule, EngineRehearsal, EngineResult } from './engine.ts';
 import { MobilesightError, type ErrorCode } from './errors.ts';
 import { toRgba } from './decode.ts';
 import type { Answer, Call, CallName, Calls, Failure, Pool, RunAnswer } from './protocol.ts';
@@ -16,6 +17,9 @@ const POOL_TIMEOUT = 10_000;
 let module: EngineModule | undefined;
 let memory: WebAssembly.Memory | undefined;
 let engine: Engine | undefined;
+/** Whether the weights have come, and the end of what runs until then. */
+let loading = false;
+let rehearsed: Promise<number> = Promise.resolve(0);
 
 function loaded(): Engine {
   if (!engine) throw new MobilesightError('E_INTERNAL', 'A call came before the load.');
@@ -24,16 +28,28 @@ function loaded(): Engine {
 
 const handlers: { [K in CallName]: (argument: Calls[K]['argument']) => Promise<Answered<Calls[K]['answer']>> } = {
   async start({ folder, pool }) {
+    const url = `${folder}mobilesight_bg.wasm`;
+    // Beside the script, which only then says what to do with it.
+    const binary = fetch(url);
+    binary.catch(() => undefined);
     module = await importModule(`${folder}mobilesight.js`);
-    ({ memory } = await compile(module, `${folder}mobilesight_bg.wasm`));
+    ({ memory } = await compile(module, url, binary));
     if (pool) await startPool(module, pool);
     return { value: null };
   },
 
-  async load({ file, arch, labels }) {
+  async rehearse({ head, length, arch, labels }) {
+    if (module && !loading) rehearsed = rehearse(new module.Rehearsal(head, length, arch, labels));
+    return { value: await rehearsed };
+  },
+
+  async load({ parts, arch, labels }) {
+    loading = true;
+    // It gives its memory back; what went wrong in it does not matter here.
+    await rehearsed.catch(() => 0);
     if (!module) throw new MobilesightError('E_INTERNAL', 'A load came before the start.');
-    engine = new module.Engine(file, arch, labels);
-    return { value: { info: engine.info(), file }, transfer: [file.buffer] };
+    engine = new module.Engine(parts, arch, labels);
+    return { value: { info: engine.info(), parts }, transfer: buffersOf(parts) };
   },
 
   async warmUp() {
@@ -47,7 +63,7 @@ const handlers: { [K in CallName]: (argument: Calls[K]['argument']) => Promise<A
     const decode = performance.now() - start;
     const result: EngineResult = loaded().run(rgba, width, height, options);
     const value: RunAnswer = { ...result, width, height, decode, memoryBytes: memoryBytes() };
-    return { value, transfer: buffersOf(result) };
+    return { value, transfer: buffersOf(arraysOf(result)) };
   },
 
   async profile({ picture }) {
@@ -55,6 +71,31 @@ const handlers: { [K in CallName]: (argument: Calls[K]['argument']) => Promise<A
     return { value: loaded().profile(rgba, width, height) };
   },
 };
+
+async function rehearse(rehearsal: EngineRehearsal): Promise<number> {
+  let runs = 0;
+  try {
+    for (let isOfUse = true; isOfUse && !loading; runs++) {
+      isOfUse = rehearsal.run();
+      await turn();
+    }
+  } finally {
+    rehearsal.free();
+  }
+  return runs;
+}
+
+/** Lets messages in. No timer: one that follows another waits for 4 ms. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
 
 async function importModule(url: string): Promise<EngineModule> {
   try {
@@ -64,8 +105,12 @@ async function importModule(url: string): Promise<EngineModule> {
   }
 }
 
-async function compile(module: EngineModule, url: string): Promise<{ memory: WebAssembly.Memory }> {
-  const response = await fetch(url).catch((cause: unknown) => {
+async function compile(
+  module: EngineModule,
+  url: string,
+  binary: Promise<Response>,
+): Promise<{ memory: WebAssembly.Memory }> {
+  const response = await binary.catch((cause: unknown) => {
     throw notServed(url, cause);
   });
   if (!response.ok) throw notServed(url, `the server answers ${response.status}`);
@@ -106,8 +151,8 @@ function memoryBytes(): number {
   return memory?.buffer.byteLength ?? 0;
 }
 
-function buffersOf({ boxes, scores, classIds, mask }: EngineResult): Transferable[] {
-  return [boxes, scores, classIds, mask].flatMap((array) => (array ? [array.buffer as ArrayBuffer] : []));
+function arraysOf({ boxes, scores, classIds, mask }: EngineResult): (ArrayBufferView | undefined)[] {
+  return [boxes, scores, classIds, mask];
 }
 
 function toFailure(error: unknown): Failure {

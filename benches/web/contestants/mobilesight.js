@@ -3,7 +3,7 @@
 /* global fetch */
 export const prepare = (picture) => picture;
 
-/** The engine with `job.weights`, warmed up as the package does before it is ready. */
+/** The engine with `job.weights`, warmed up as the package does before it is ready; from this machine the weights come too fast to rehearse. */
 export async function load({ weights, threads, options = {} }) {
   const folder = `/dist/engine/${threads > 1 ? 'relaxed-threads' : 'relaxed'}`;
   const response = fetch(weights);
@@ -11,7 +11,7 @@ export async function load({ weights, threads, options = {} }) {
   await init({ module_or_path: `${folder}/mobilesight_bg.wasm` });
   // This worker is one of them.
   if (threads > 1) await initThreadPool(threads - 1);
-  const engine = new Engine(new Uint8Array(await (await response).arrayBuffer()), null, null);
+  const engine = new Engine([new Uint8Array(await (await response).arrayBuffer())], null, null);
   engine.warmUp();
   let result;
   return {
