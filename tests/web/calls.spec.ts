@@ -111,6 +111,27 @@ test('calls end in their order, whatever the size of their pictures', async ({ b
   expect(order).toEqual([400, 8, 200, 16, 100]);
 });
 
+test('threads that wait take no time of the processor', async ({ blank, browser }) => {
+  const model = await createSegmenter(blank, { threads: 2 });
+  expect(await model.evaluate((model) => model.info().threads)).toBe(2);
+  const session = await browser.newBrowserCDPSession();
+  /** Seconds of all pages so far. */
+  const used = async () => {
+    const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+    return processInfo.filter(({ type }) => type === 'renderer').reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+  };
+  const before = await used();
+  await expectWorks(model);
+  const busy = (await used()) - before;
+  // What comes right after a run is its end, and the browser's own.
+  await blank.waitForTimeout(1000);
+  const start = await used();
+  await blank.waitForTimeout(2000);
+  expect(busy).toBeGreaterThan(0);
+  // One thread that waits in a loop would take 2 s.
+  expect((await used()) - start).toBeLessThan(0.2);
+});
+
 test('more calls than the queue holds are refused', async ({ blank }) => {
   const model = await createSegmenter(blank, { maxQueue: 2 });
   const failures = await model.evaluate((model) =>

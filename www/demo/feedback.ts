@@ -16,7 +16,7 @@ const PHASES: Record<LoadProgress['phase'], string> = {
   download: 'fetching the weights',
   compile: 'compiling the engine',
   load: 'loading the weights',
-  warmup: 'first run, on an empty picture',
+  warmup: 'first runs, on grey pictures',
 };
 
 /** Says `text` to eyes and screen readers; the same text twice is not said twice. */
