@@ -19,6 +19,7 @@
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
 //! | [`weighted_sum_f32`] | f32 | 4 channels of a pixel |
+//! | [`winograd_f32`] | f32 | 2x2 pixels x 4 channels, and [`conv_f32`]'s |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
 //! of their own. `unsafe` lives here and in `simd` only.
@@ -44,6 +45,7 @@ pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
 pub mod weighted_sum_f32;
+pub mod winograd_f32;
 
 pub use activation::Activation;
 

@@ -10,6 +10,7 @@ use crate::Result;
 use crate::kernels::conv_f32::{self, PackedB, Tap, conv_f32};
 use crate::kernels::conv_i8::{self, conv_i8};
 use crate::kernels::epilogue_i8::{Values, ValuesMut};
+use crate::kernels::winograd_f32::{PackedWinograd, Winograd, winograd_f32};
 use crate::kernels::{Activation, Pixels, pack_i8};
 use crate::quant::{Epilogue, mismatch};
 use crate::simd::{Best, DotKind, Exact};
@@ -35,6 +36,8 @@ pub struct Conv2d {
 enum Dense {
     /// With whether the model has int8 layers, whose bytes must not depend on the build.
     F32(PackedB, bool),
+    /// 3x3 at stride 1, of many channels.
+    Winograd(PackedWinograd),
     I8(Box<Int8>),
 }
 
@@ -120,8 +123,11 @@ impl Conv2d {
     ) -> Result<Conv2d> {
         let output = layer.output_format(weights)?;
         if !layer.is_int8(weights) {
-            let packed = pack(weights, &layer, &layer.fold(weights)?)?;
-            let dense = Dense::F32(packed, weights.is_quantised());
+            let (fold, exact) = (layer.fold(weights)?, weights.is_quantised());
+            let dense = match !exact && (kernel, stride) == (3, 1) && suits_winograd(&layer) {
+                true => Dense::Winograd(pack_winograd(weights, &layer, &fold)?),
+                false => Dense::F32(pack(weights, &layer, &fold)?, exact),
+            };
             return Ok(Conv2d { layer: layer.in_file(weights), weights: dense, kernel, stride, output });
         }
         if layer.k() > pack_i8::MAX_K {
@@ -159,14 +165,14 @@ impl Conv2d {
     pub(super) fn floats(&self) -> Option<(&PackedB, bool)> {
         match &self.weights {
             Dense::F32(packed, exact) => Some((packed, *exact)),
-            Dense::I8(_) => None,
+            Dense::Winograd(_) | Dense::I8(_) => None,
         }
     }
 
     /// What the kernels take where the layer is in int8.
     pub(super) fn int8(&self) -> Option<&Int8> {
         match &self.weights {
-            Dense::F32(..) => None,
+            Dense::F32(..) | Dense::Winograd(_) => None,
             Dense::I8(int8) => Some(int8),
         }
     }
@@ -190,6 +196,13 @@ impl Conv2d {
                 let out = self.run_f32((packed, *exact), cx, &input, out_halo, residual.as_deref(), scale);
                 input.give(cx);
                 residual.into_iter().for_each(|r| r.give(cx));
+                Map::F32(out)
+            }
+            Dense::Winograd(packed) => {
+                assert!(residual.is_none() && scale.is_none(), "a 3x3 layer alone");
+                let input = input.f32(cx);
+                let out = self.run_winograd(packed, cx, &input, out_halo);
+                input.give(cx);
                 Map::F32(out)
             }
             Dense::I8(int8) => {
@@ -251,6 +264,18 @@ impl Conv2d {
             conv_f32::<Best>(conv)
         }
         scaled.into_iter().for_each(|buffer| cx.workspace.give(buffer));
+        out
+    }
+
+    fn run_winograd(&self, packed: &PackedWinograd, cx: &mut Context, input: &Tensor, out_halo: usize) -> Tensor {
+        assert_eq!(input.c, self.layer.channels, "the input's channels");
+        let (size, at) = self.geometry(input);
+        let mut out = cx.workspace.tensor(size.0, size.1, packed.n(), out_halo);
+        let mut scratch = cx.workspace.take(packed.scratch(size));
+        let (activation, to) = (self.layer.activation, pixels(&out));
+        let x = Winograd { size, a: (input.data(), at), b: packed, activation, c: (out.data_mut(), to) };
+        winograd_f32::<Best>(x, &mut scratch);
+        cx.workspace.give(scratch);
         out
     }
 
@@ -318,6 +343,21 @@ pub(super) fn pack(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<
     let mut packed = PackedB::new(&fold.shift, k);
     layer.rows(weights, &mut |n, row| {
         packed.set_column(n, (0..k).map(|i| row[layer.channels_last(i)] * fold.scale[n]));
+    })?;
+    Ok(packed)
+}
+
+/// Whether the fewer multiplications of a 3x3 layer at stride 1 outweigh what its transforms read and write.
+fn suits_winograd(layer: &Layer) -> bool {
+    const LEAST: usize = 64;
+    [layer.channels, layer.out_channels()].iter().all(|c| *c >= LEAST && c.is_multiple_of(4))
+}
+
+/// [`pack`] for [`winograd_f32`].
+fn pack_winograd(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedWinograd> {
+    let mut packed = PackedWinograd::new(&fold.shift, layer.channels);
+    layer.rows(weights, &mut |n, row| {
+        packed.set_output(n, |tap, c| row[layer.channels_last(tap * layer.channels + c)] * fold.scale[n]);
     })?;
     Ok(packed)
 }

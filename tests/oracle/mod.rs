@@ -91,3 +91,22 @@ pub fn antialias(rgba: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<f
     }
     out
 }
+
+/// `n` floats in -1..1 that differ with `seed`: SplitMix64.
+pub fn noise(seed: u64, n: usize) -> Vec<f32> {
+    (1..=n as u64)
+        .map(|i| {
+            let z = (seed << 32).wrapping_add(i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// Every float within 1e-5 of the largest sum's scale: only the order of additions may differ.
+pub fn assert_close(got: &[f32], want: &[f32], what: &dyn std::fmt::Debug) {
+    assert_eq!(got.len(), want.len(), "{what:?}");
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= 1e-5 * (1.0 + w.abs()) * 4.0, "{what:?}: [{i}] is {g}, should be {w}");
+    }
+}

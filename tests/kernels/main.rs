@@ -1,6 +1,8 @@
 //! Each kernel against its oracle, at every remainder of its tile.
 
+#[path = "../oracle/mod.rs"]
 mod oracle;
+mod winograd;
 
 use mobilesight::image::Image;
 use mobilesight::kernels::argmax_f32::{Spans, argmax_row};
@@ -14,7 +16,7 @@ use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
 use mobilesight::kernels::{Activation, Pixels};
 use mobilesight::simd::{Best, Scalar, Simd};
 use mobilesight::tensor::{Tensor, Workspace};
-use oracle::Shape;
+use oracle::{Shape, assert_close, noise};
 
 // The same list runs in a browser.
 #[cfg(target_arch = "wasm32")]
@@ -24,25 +26,6 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 const ACTIVATIONS: [Activation; 5] =
     [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Hardswish, Activation::Hardsigmoid];
-
-/// `n` floats in -1..1 that differ with `seed`: SplitMix64.
-fn noise(seed: u64, n: usize) -> Vec<f32> {
-    (1..=n as u64)
-        .map(|i| {
-            let z = (seed << 32).wrapping_add(i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
-}
-
-/// Every float within 1e-5 of the largest sum's scale: only the order of additions may differ.
-fn assert_close(got: &[f32], want: &[f32], what: &dyn std::fmt::Debug) {
-    assert_eq!(got.len(), want.len(), "{what:?}");
-    for (i, (g, w)) in got.iter().zip(want).enumerate() {
-        assert!((g - w).abs() <= 1e-5 * (1.0 + w.abs()) * 4.0, "{what:?}: [{i}] is {g}, should be {w}");
-    }
-}
 
 fn tensor(ws: &mut Workspace, h: usize, w: usize, c: usize, halo: usize, values: &[f32]) -> Tensor {
     let mut t = ws.tensor(h, w, c, halo);
