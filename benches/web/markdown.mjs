@@ -1,4 +1,4 @@
-// Markdown's table.
+// Markdown's table, and figures as the reports write them.
 
 /** Rows of cells under `head`; empty without rows. */
 export function table(head, rows) {
@@ -6,3 +6,14 @@ export function table(head, rows) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line), ''].join('\n');
 }
+
+const shown = (write) => (value) => (value === undefined || !Number.isFinite(value) ? '' : write(value));
+
+/** Milliseconds; these are empty where there is no value. */
+export const ms = shown((value) => value.toFixed(value < 100 ? 2 : 1));
+/** A share of one. */
+export const percent = shown((value) => `${(value * 100).toFixed(0)} %`);
+/** A factor. */
+export const times = shown((value) => `${value.toFixed(2)}x`);
+/** Bytes in MB. */
+export const megabytes = shown((value) => (value / 1e6).toFixed(1));

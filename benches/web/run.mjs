@@ -14,9 +14,9 @@ import { buildLimit, peakOf } from './limit.mjs';
 import { commitOf, cpu, machine } from './machine.mjs';
 import { writeFamily } from './family-report.mjs';
 import { measureFamily } from './family.mjs';
-import { engines, models } from './models.mjs';
+import { absentFiles, models } from './models.mjs';
 import { installPeers, peersFolder, servedPeers } from './peers.mjs';
-import { printSummary, writeReport, writeScale } from './report.mjs';
+import { absence, printSummary, rewriteReport, writeReport, writeScale } from './report.mjs';
 import { scaleSection } from './scale-report.mjs';
 import { measureScale } from './scale.mjs';
 import { serve } from './server.mjs';
@@ -34,6 +34,7 @@ function parseOptions() {
       quick: { type: 'boolean', default: false },
       family: { type: 'boolean', default: false },
       scale: { type: 'boolean', default: false },
+      report: { type: 'boolean', default: false },
     },
   });
   const { quick, only, scale, family } = values;
@@ -41,7 +42,7 @@ function parseOptions() {
   if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
   const names = models.map(({ name }) => name);
   if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
-  return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
+  return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15, profiles: 3 };
 }
 
 /** Builds the modules that are timed; the peers have relaxed SIMD, too. */
@@ -84,13 +85,12 @@ function weightsFinder({ ours, peers }, files) {
 /** Says who runs what, so that an empty cell of a table is no riddle. */
 function announce(chosen, all, versions) {
   for (const [engine, version] of Object.entries(versions)) console.log(`Peers: ${engine} ${version}`);
-  for (const { name, weights } of chosen) {
-    const entries = all.filter(({ model }) => model.name === name).map(({ engine, dtype }) => `${engine} ${dtype}`);
-    const expected = weights ? ['mobilesight'] : engines.map((engine) => engine.name);
-    const missing = expected.filter((engine) => !entries.some((entry) => entry.startsWith(engine)));
-    const without = missing.length ? `; no file for ${missing.join(', ')}` : '';
-    console.log(`${name}: ${[...new Set(entries)].join(', ')}${without}`);
+  const entered = all.map(({ engine, model, dtype }) => ({ engine, model: model.name, dtype }));
+  for (const { name } of chosen) {
+    const entries = entered.filter(({ model }) => model === name).map(({ engine, dtype }) => `${engine} ${dtype}`);
+    console.log(`${name}: ${[...new Set(entries)].join(', ')}`);
   }
+  if (Object.keys(versions).length) absentFiles(entered).forEach((entry) => console.log(absence(entry)));
 }
 
 function startServer(files) {
@@ -137,9 +137,10 @@ async function alone(measure, options) {
 
 async function main() {
   const options = parseOptions();
+  const benches = join(root, 'benches');
+  if (options.report) return rewriteReport(benches);
   await build();
   const { launches, warm, runs, quick, only, json } = options;
-  const benches = join(root, 'benches');
   const about = { cpu, machine, commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
   const protocol = { launches, warm, runs, quick };
   if (options.family) return writeFamily(root, { ...about, protocol, ...(await alone(measureFamily, options)) });
