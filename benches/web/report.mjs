@@ -94,8 +94,7 @@ function partsOf({ layers }, steps) {
 function layerTable(model, dtype, profiles, peak) {
   const layers = model.layers?.() ?? [];
   const of = (threads) => {
-    // Older results have one thread's only, and do not say so.
-    const profile = profiles.find((entry) => entry.dtype === dtype && (entry.threads ?? 1) === threads);
+    const profile = profiles.find((entry) => entry.dtype === dtype && entry.threads === threads);
     return profile && partsOf(profile, model.steps);
   };
   const [one, two] = [of(1), of(2)];
@@ -177,10 +176,21 @@ export function printSummary(results) {
 
 const fileOf = (folder, cpu) => join(folder, 'results', `${cpu.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.json`);
 
+/** A file of results. Older ones have layers of one thread and the scale of f32 only, and do not say so. */
+function read(file) {
+  const { layers, scale, ...results } = JSON.parse(readFileSync(file, 'utf8'));
+  const points = scale?.points.map((point) => ({ dtype: 'f32', ...point }));
+  return {
+    ...results,
+    layers: layers.map((entry) => ({ threads: 1, ...entry })),
+    ...(scale && { scale: { ...scale, points } }),
+  };
+}
+
 /** What is kept of `cpu` in `folder`, benches/; undefined before its first run. */
 function kept(folder, cpu) {
   const file = fileOf(folder, cpu);
-  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+  return existsSync(file) ? read(file) : undefined;
 }
 
 function write(folder, results) {
@@ -192,7 +202,7 @@ function write(folder, results) {
 /** Writes RESULTS.md and the charts of what `folder`, benches/, keeps. */
 export function rewriteReport(folder) {
   const names = readdirSync(join(folder, 'results')).filter((name) => name.endsWith('.json'));
-  const all = names.sort().map((name) => JSON.parse(readFileSync(join(folder, 'results', name), 'utf8')));
+  const all = names.sort().map((name) => read(join(folder, 'results', name)));
   writeFileSync(join(folder, 'RESULTS.md'), [intro, ...all.map(cpuSection)].join('\n').replace(/\n{3,}/g, '\n\n'));
   writeFileSync(join(folder, 'results.svg'), chart(all));
   const scaled = all.filter(({ scale }) => scale);

@@ -23,6 +23,8 @@ import { serve } from './server.mjs';
 import { findFile, generatedWeights, peerFolders, quantisedWeights } from './weights.mjs';
 
 const shared = process.env.MOBILESIGHT_SHARED ?? join(root, '../shared');
+// Of each of our contestants in a launch.
+const profiles = 3;
 const engineFolder = join(root, 'dist/package/engine');
 
 function parseOptions() {
@@ -38,11 +40,11 @@ function parseOptions() {
     },
   });
   const { quick, only, scale, family } = values;
-  const launches = Number(values.launches ?? (quick || scale || family ? 2 : 6));
+  const launches = Number(values.launches ?? (quick ? 2 : scale || family ? 3 : 6));
   if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
   const names = models.map(({ name }) => name);
   if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
-  return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15, profiles: 3 };
+  return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
 }
 
 /** Builds the modules that are timed; the peers have relaxed SIMD, too. */
@@ -116,7 +118,7 @@ async function compete(chosen, options) {
   try {
     const { agreed, agreement, refused } = await checkAgreement(all, server.origin);
     if (agreed.length === 0) throw new Error('There is nothing to time: the lines above say why');
-    const { limits, ...timed } = await time(agreed, server, options);
+    const { limits, ...timed } = await time(agreed, server, { ...options, profiles });
     return { ...timed, peak: peakOf(limits), versions, agreement, refused };
   } finally {
     server.close();
