@@ -1,4 +1,4 @@
-// Markdown's table, and figures as the reports write them.
+// Markdown's table, and figures and circumstances as the reports write them.
 
 /** Rows of cells under `head`; empty without rows. */
 export function table(head, rows) {
@@ -17,3 +17,7 @@ export const percent = shown((value) => `${(value * 100).toFixed(0)} %`);
 export const times = shown((value) => `${value.toFixed(2)}x`);
 /** Bytes in MB. */
 export const megabytes = shown((value) => (value / 1e6).toFixed(1));
+
+/** Where, of what, when and how often a run was. */
+export const circumstances = ({ browser, commit, date, protocol: { launches, warm, runs, quick } }) =>
+  `${browser}; commit ${commit}; ${date}; ${launches} ${launches > 1 ? 'launches' : 'launch'} of ${runs} runs after ${warm}${quick ? ' (quick: only a look)' : ''}`;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { chart } from './chart.mjs';
 import { hasExactDot, judged, macsOf, overBestPeer, rateOf, share, titles } from './goals.mjs';
 import { total } from './macs.mjs';
-import { megabytes, ms, percent, table, times } from './markdown.mjs';
+import { circumstances, megabytes, ms, percent, table, times } from './markdown.mjs';
 import { absentFiles, dtypes, models, titleOf } from './models.mjs';
 import { goalNotes } from './notes.mjs';
 import { scaleChart, scaleSection } from './scale-report.mjs';
@@ -156,12 +156,11 @@ function agreementSection({ agreement, refused, versions }) {
 }
 
 function cpuSection(results) {
-  const { cpu, machine, browser, commit, date, protocol, peak, versions } = results;
+  const { cpu, machine, peak, versions } = results;
   const peers = Object.entries(versions).map(([engine, version]) => `${titleOf(engine)} ${version}`);
-  const { launches, runs, warm, quick } = protocol;
   return `## ${cpu}
 
-${machine.slice(cpu.length + 2)}; ${browser}; commit ${commit}; ${date}; ${peers.join(', ') || 'no peers'}. ${launches} ${launches > 1 ? 'launches' : 'launch'} of ${runs} runs after ${warm}${quick ? ' (quick: only a look)' : ''}.
+${machine.slice(cpu.length + 2)}; ${peers.join(', ') || 'no peers'}; ${circumstances(results)}.
 
 The limit, GMAC/s: f32 ${peak.f32.toFixed(1)}; int8 by i16 dot ${peak.i8_dot_i16.toFixed(1)}, by the one-instruction dot ${peak.i8_dot_i8.toFixed(1)} (${peak.dot}); usable for int8: ${peak.i8.toFixed(1)}.
 
@@ -220,9 +219,11 @@ export function writeReport(folder, results) {
   write(folder, { ...results, ...(before?.scale ? { scale: before.scale } : {}) });
 }
 
-/** Puts `scale` beside what is kept of its CPU, or says that there is nothing yet. */
+/** Puts `scale` beside what is kept of its CPU, unless that is more thorough, or says that there is nothing yet. */
 export function writeScale(folder, cpu, scale) {
   const before = kept(folder, cpu);
-  if (before) write(folder, { ...before, scale });
-  else console.log('RESULTS.md has no part for this CPU yet: run the bench without --scale first');
+  if (!before) return console.log('RESULTS.md has no part for this CPU yet: run the bench without --scale first');
+  if (scale.protocol.quick && before.scale && !before.scale.protocol.quick)
+    return console.log('RESULTS.md keeps the thorough scale of this CPU; a quick one does not replace it');
+  write(folder, { ...before, scale });
 }

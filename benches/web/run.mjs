@@ -145,18 +145,19 @@ async function main() {
   const { launches, warm, runs, quick, only, json } = options;
   const about = { cpu, machine, commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
   const protocol = { launches, warm, runs, quick };
-  if (options.family) return writeFamily(root, { ...about, protocol, ...(await alone(measureFamily, options)) });
-  if (options.scale) {
-    const results = { ...about, protocol, ...(await alone(measureScale, options)) };
+  const keep = (results) => json && writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+  const measure = options.family ? measureFamily : options.scale ? measureScale : undefined;
+  if (measure) {
+    const results = { ...about, protocol, ...(await alone(measure, options)) };
+    keep(results);
+    if (options.family) return writeFamily(root, results);
     console.log(scaleSection(results));
-    if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
-    writeScale(benches, cpu, results);
-    return;
+    return writeScale(benches, cpu, results);
   }
   const chosen = models.filter(({ name }) => !only || name === only);
   const results = { ...about, protocol, ...(await compete(chosen, options)) };
   printSummary(results);
-  if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+  keep(results);
   // One model's results beside others of an older commit would be no results of one run.
   if (only) console.log('RESULTS.md takes runs of all models only: it stays as it is');
   else writeReport(benches, results);

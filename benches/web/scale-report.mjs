@@ -1,7 +1,7 @@
 // The part of RESULTS.md on scale, and its chart.
 import { plot, seriesColours, textAt } from './svg.mjs';
 import { rateOf } from './goals.mjs';
-import { megabytes, ms, percent, table, times } from './markdown.mjs';
+import { circumstances, megabytes, ms, percent, table, times } from './markdown.mjs';
 import { dtypes } from './models.mjs';
 import { scaleNotes } from './notes.mjs';
 
@@ -92,11 +92,11 @@ function seriesSection({ name, points }, peak) {
 }
 
 /** The tables: each series' time, memory and share of the limit. */
-export function scaleSection({ points, peak, commit, date, protocol: { launches, warm, runs } }) {
-  const tables = bySeries(points).map((series) => seriesSection(series, peak));
+export function scaleSection(scale) {
+  const tables = bySeries(scale.points).map((series) => seriesSection(series, scale.peak));
   return `### Scale
 
-mobilesight, one thread; commit ${commit}; ${date}; ${launches} ${launches > 1 ? 'launches' : 'launch'} of ${runs} runs after ${warm}. The chart is [scale.svg](scale.svg). Picoseconds a MAC and shares of the limit are
+mobilesight, one thread; ${circumstances(scale)}. The chart is [scale.svg](scale.svg). Picoseconds a MAC and shares of the limit are
 those of the fastest run; a bold step is a cliff, ${times(cliff)} or more for the same work.
 
 ${tables.join('\n')}`;
