@@ -4,8 +4,8 @@ import { gzipSync } from 'node:zlib';
 import { compare } from './agreement.mjs';
 import { launch } from './browser.mjs';
 import { dtypes, engines } from './models.mjs';
-import { medianLayers, summary, median } from './statistics.mjs';
-import { memoryOfWeights } from './weights.mjs';
+import { memoryOfWeights } from './safetensors.mjs';
+import { median, medianLayers, summary } from './statistics.mjs';
 
 const threadCounts = [1, 2];
 

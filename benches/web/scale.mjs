@@ -5,7 +5,8 @@ import { time } from './contest.mjs';
 import { enlarged, picture } from './generator.mjs';
 import { macs, total } from './macs.mjs';
 import { dtypes } from './models.mjs';
-import { generatedWeights, quantisedWeights, withMetadata } from './weights.mjs';
+import { withMetadata } from './safetensors.mjs';
+import { generatedWeights, quantisedWeights } from './weights.mjs';
 
 const sides = [160, 224, 320, 448, 640, 896, 1280];
 const proposalCounts = [10, 30, 60, 100, 150, 200, 300];
