@@ -34,8 +34,8 @@ function measure([pre, post, score]) {
 
 /** The settings' indices in the order of a repeat: each time another one is first, and every other time they go backwards. */
 function turn(repeat) {
-  const order = settings.map((_, i) => (i + repeat) % settings.length);
-  return repeat % 2 ? order.reverse() : order;
+  const count = settings.length;
+  return settings.map((_, i) => (repeat + (repeat % 2 ? count - i : i)) % count);
 }
 
 /** All settings in turn, `repeats` times, so that a busy moment is not one setting's: what `measure` found of each. */

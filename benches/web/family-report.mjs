@@ -96,11 +96,11 @@ export function withTimes(readme, runs, caption) {
 
 /** Writes benches/FAMILY.md and README.md's columns; a quick run is shown only. */
 export function writeFamily(root, results) {
-  const { runs, date, commit, machine, browser, protocol } = results;
+  const { runs, machine, protocol } = results;
   const report = section(results);
   console.log(report);
   if (protocol.quick) return console.log('FAMILY.md and README.md take thorough runs only: they stay as they are');
-  const caption = `The browser's times are medians of one thread, on ${machine}, ${browser}, commit ${commit}, ${date}.`;
+  const caption = `The browser's times are medians of one thread, on ${machine}; ${circumstances(results)}.`;
   const readme = join(root, 'README.md');
   const filled = withTimes(readFileSync(readme, 'utf8'), runs, caption);
   writeFileSync(readme, filled);

@@ -113,7 +113,7 @@ function layerTable(model, dtype, profiles, peak) {
     'of the time',
     'million MACs',
     'of the limit',
-    ...(two ? ['2 threads, ms', 'over 1'] : []),
+    ...(two ? ['2 threads, ms', '2 threads over 1'] : []),
   ];
   return `\nmobilesight by layer, ${dtype}, one thread${two ? ', and beside it two' : ''}:\n\n${table(head, [...rows, row('all', all, total(layers), sum(two))])}`;
 }

@@ -18,7 +18,7 @@ import { absentFiles, models } from './models.mjs';
 import { installPeers, peersFolder, servedPeers } from './peers.mjs';
 import { absence, printSummary, rewriteReport, writeReport, writeScale } from './report.mjs';
 import { scaleSection } from './scale-report.mjs';
-import { measureScale } from './scale.mjs';
+import { measureScale, seriesNames } from './scale.mjs';
 import { serve } from './server.mjs';
 import { findFile, generatedWeights, peerFolders, quantisedWeights } from './weights.mjs';
 
@@ -42,7 +42,7 @@ function parseOptions() {
   const { quick, only, scale, family } = values;
   const launches = Number(values.launches ?? (quick ? 2 : scale || family ? 3 : 6));
   if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
-  const names = models.map(({ name }) => name);
+  const names = scale ? seriesNames() : models.map(({ name }) => name);
   if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
   return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
 }
@@ -152,6 +152,7 @@ async function main() {
     keep(results);
     if (options.family) return writeFamily(root, results);
     console.log(scaleSection(results));
+    if (only) return console.log('RESULTS.md takes all series only: it stays as it is');
     return writeScale(benches, cpu, results);
   }
   const chosen = models.filter(({ name }) => !only || name === only);

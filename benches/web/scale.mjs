@@ -124,9 +124,14 @@ function enter(point, served) {
 
 const kept = ['median_ms', 'min_ms', 'preprocess_ms', 'network_ms', 'postprocess_ms', 'peak_bytes'];
 
-/** Times all points on `server`, whose `served` files they are added to: { limits, browser, points: [{ series, dtype, value, source, macs } and what is `kept` of the run] }. */
+const allPoints = () => [...pictureSeries(), ...proposalSeries(), ...widthSeries(), ...sourceSeries()];
+
+/** What there is to ask for. */
+export const seriesNames = () => [...new Set(allPoints().map(({ series }) => series))];
+
+/** Times all points, or those of the series `options.only`, on `server`, whose `served` files they are added to: { limits, browser, points: [{ series, dtype, value, source, macs } and what is `kept` of the run] }. */
 export async function measureScale(server, served, options) {
-  const points = [...pictureSeries(), ...proposalSeries(), ...widthSeries(), ...sourceSeries()];
+  const points = allPoints().filter(({ series }) => !options.only || series === options.only);
   const entries = points.flatMap((point) => enter(point, served).map((entry) => ({ ...entry, point })));
   const { runs, limits, browser } = await time(entries, server, options);
   const found = entries.map(({ model, dtype, point: { series, value, source, macs } }) => {
