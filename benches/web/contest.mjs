@@ -139,6 +139,6 @@ async function limit(browser) {
 function row({ engine, model, dtype, threads, measured, bytes }) {
   const parts = measured.flatMap(({ parts }) => parts);
   const part = (name) => (parts.length ? { [`${name}_ms`]: median(parts.map((times) => times[name])) } : {});
-  const own = { ...part('preprocess'), ...part('network'), ...part('postprocess') };
+  const own = { ...part('preprocess'), ...part('network'), ...part('postprocess'), ...part('copies') };
   return { engine, model: model.name, dtype, threads, ...summary(measured), ...bytes, ...own };
 }

@@ -136,7 +136,15 @@ test('a cliff is bold and asks for its reason', () => {
 });
 
 test("a source's pixels cost what the network does not", () => {
-  const parts = { preprocess_ms: 8, network_ms: 80, postprocess_ms: 2, median_ms: 92, min_ms: 91, peak_bytes: 2e6 };
+  const parts = {
+    preprocess_ms: 8,
+    network_ms: 80,
+    postprocess_ms: 2,
+    copies_ms: 2,
+    median_ms: 92,
+    min_ms: 91,
+    peak_bytes: 2e6,
+  };
   const point = { series: 'S', dtype: 'f32', value: 12, source: { width: 4000, height: 3000 }, macs: 1e9, ...parts };
   const text = scaleSection(scale([point]));
   expect(text).toContain('| 4000 x 3000 | 92.00 | 91.00 | 8.00 | 80.00 | 2.00 | 2.00 | 1.00 | 2.0 |');

@@ -49,14 +49,13 @@ function workTable(dtype, points, peak) {
 
 /** A series over the source picture: the network is the same in all, and what else there is counts by the source's pixel. */
 function sourceTable(points) {
-  const rest = (point) => point.preprocess_ms + point.postprocess_ms;
-  const copies = (point) => point.median_ms - rest(point) - point.network_ms;
-  const cost = (point) => ((rest(point) + copies(point)) / point.value).toFixed(2);
+  const cost = (point) => (point.preprocess_ms + point.postprocess_ms + point.copies_ms) / point.value;
   const rows = points.map((point) => [
     shown(point),
-    ...['median_ms', 'min_ms', 'preprocess_ms', 'network_ms', 'postprocess_ms'].map((key) => ms(point[key])),
-    ms(copies(point)),
-    cost(point),
+    ...['median_ms', 'min_ms', 'preprocess_ms', 'network_ms', 'postprocess_ms', 'copies_ms'].map((key) =>
+      ms(point[key]),
+    ),
+    cost(point).toFixed(2),
     megabytes(point.peak_bytes),
   ]);
   const head = [

@@ -122,7 +122,7 @@ function enter(point, served) {
   });
 }
 
-const kept = ['median_ms', 'min_ms', 'preprocess_ms', 'network_ms', 'postprocess_ms', 'peak_bytes'];
+const kept = ['median_ms', 'min_ms', 'preprocess_ms', 'network_ms', 'postprocess_ms', 'copies_ms', 'peak_bytes'];
 
 const allPoints = () => [...pictureSeries(), ...proposalSeries(), ...widthSeries(), ...sourceSeries()];
 
