@@ -1,9 +1,12 @@
-// `node benches/rpn.mjs`: what fewer proposals of the default detector save and cost, natively, on labelled pictures; writes RPN.md.
+// `node benches/rpn.mjs [--repeats N]`: what fewer proposals of the default detector save and cost, natively, on labelled pictures; writes RPN.md.
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { mobilesightJson } from '../pkg-config/cli.mjs';
 import { root } from '../pkg-config/run.mjs';
 import { commitOf, machine } from './web/machine.mjs';
+import { table } from './web/markdown.mjs';
+import { median } from './web/statistics.mjs';
 
 const data = join(process.env.MOBILESIGHT_SHARED ?? join(root, '../shared'), 'data/coco');
 const weights = join(root, 'www/models/coco-fasterrcnn-mobilenetv3-320.f16.safetensors');
@@ -29,30 +32,65 @@ function measure([pre, post, score]) {
   return mobilesightJson(['eval', '--weights', weights, ...pictures, ...rpn]);
 }
 
-function row(setting) {
-  const { ap50, map, pictures, network_ms } = measure(setting);
-  const figures = [...setting, network_ms.toFixed(1), ap50.toFixed(2), map.toFixed(2), pictures];
-  const line = `| ${figures.join(' | ')} |`;
-  console.log(line);
-  return line;
+/** The settings' indices in the order of a repeat: each time another one is first, and every other time they go backwards. */
+function turn(repeat) {
+  const count = settings.length;
+  return settings.map((_, i) => (repeat + (repeat % 2 ? count - i : i)) % count);
 }
 
+/** All settings in turn, `repeats` times, so that a busy moment is not one setting's: what `measure` found of each. */
+function measureAll(repeats) {
+  const found = settings.map(() => []);
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    for (const i of turn(repeat)) {
+      found[i].push(measure(settings[i]));
+      console.log(
+        `${repeat + 1} of ${repeats}: ${settings[i].join(', ')}: ${found[i].at(-1).network_ms.toFixed(1)} ms`,
+      );
+    }
+  }
+  return found;
+}
+
+/** A setting's times over the repeats; its accuracy is the same in all. */
+function row(setting, found) {
+  const [{ ap50, map, pictures }, times] = [found[0], found.map(({ network_ms }) => network_ms)];
+  return [
+    ...setting,
+    median(times).toFixed(1),
+    Math.min(...times).toFixed(1),
+    ap50.toFixed(2),
+    map.toFixed(2),
+    pictures,
+  ];
+}
+
+const { values } = parseArgs({ options: { repeats: { type: 'string', default: '5' } } });
+const repeats = Number(values.repeats);
+if (!Number.isInteger(repeats) || repeats < 1) throw new Error('--repeats takes a whole number, at least 1');
 if (!existsSync(join(data, 'eval.json'))) {
   console.log(
     `There are no labelled pictures in ${data}: nothing to measure. MOBILESIGHT_SHARED names the folder that holds data/coco.`,
   );
   process.exit();
 }
-const head =
-  '| rpn_pre_nms_top_n_test | rpn_post_nms_top_n_test | rpn_score_thresh | network, ms | AP50 | mAP | pictures |';
-const rows = settings.map(row);
+const head = [
+  'rpn_pre_nms_top_n_test',
+  'rpn_post_nms_top_n_test',
+  'rpn_score_thresh',
+  'network, median ms',
+  'minimum ms',
+  'AP50',
+  'mAP',
+  'pictures',
+];
+const rows = measureAll(repeats).map((found, i) => row(settings[i], found));
 const text = `# Fewer proposals of the default detector
 
-By \`node benches/rpn.mjs\` on ${new Date().toISOString().slice(0, 10)}, commit ${commitOf(root)}, ${machine}. Native build, one thread, f32; times are medians over the pictures, of COCO val2017.
-The first row is the model's own setting. \`detect(image, { rpn: { preNmsTopN, postNmsTopN, scoreThreshold } })\` sets them for a call.
+By \`node benches/rpn.mjs\` on ${machine}; commit ${commitOf(root)}; ${new Date().toISOString().slice(0, 10)}; ${repeats === 1 ? 'once' : `${repeats} times all rows in turn`}. Native build, one thread, f32, pictures of COCO val2017.
+A time is the median over the pictures; median and minimum are those of the repeats. The first row is the model's own setting.
+\`detect(image, { rpn: { preNmsTopN, postNmsTopN, scoreThreshold } })\` sets them for a call.
 
-${head}
-|${'---|'.repeat(7)}
-${rows.join('\n')}
-`;
+${table(head, rows)}`;
+console.log(text);
 writeFileSync(join(root, 'benches/RPN.md'), text);

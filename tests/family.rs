@@ -7,6 +7,7 @@ mod support;
 use checks::{check_boxes, check_fasterrcnn, check_segmenter, run};
 use generator::GeneratedWeights;
 use mobilesight::image::Image;
+use mobilesight::models::Model;
 use mobilesight::models::classification::{Classifier, ClassifierConfig};
 use mobilesight::models::detection::faster_rcnn::FasterRcnnConfig;
 use mobilesight::models::detection::ssdlite::{Ssdlite, SsdliteConfig};
@@ -143,4 +144,29 @@ fn fcn_mobilenet_v3_large() {
     let model = Fcn::load(&GeneratedWeights, config).expect("generated weights fit");
     let folded = ["classifier.0", "classifier.1", "classifier.3"];
     check_segmenter(golden!("fcn_mobilenet_v3_large"), &model, &folded, 320, 320);
+}
+
+/// A profile has preprocessing apart, not in the backbone's first layer.
+#[test]
+fn the_first_stage_of_every_task_is_the_transform() {
+    let setting = || inverted_residual_setting(Arch::Small, 0.35, true, false);
+    let classifier =
+        ClassifierConfig { inverted_residual_setting: setting(), ..ClassifierConfig::mobilenet_v3_small(4) };
+    let segmenter = SegmentationConfig {
+        inverted_residual_setting: setting(),
+        resize: 32,
+        ..SegmentationConfig::mobilenet_v3_large(4)
+    };
+    let models: [Box<dyn Model>; 2] = [
+        Box::new(Classifier::load(&GeneratedWeights, classifier).expect("generated weights fit")),
+        Box::new(Fcn::load(&GeneratedWeights, segmenter).expect("generated weights fit")),
+    ];
+    for model in models {
+        let mut stages = Vec::new();
+        let mut watch = |name: &str, output: &Tensor| stages.push((name.to_string(), output.c));
+        let mut cx = Context { observer: Some(&mut watch), ..Context::default() };
+        run(&*model, &mut cx, Image::new(&picture(40, 40), 40, 40).expect("a picture"));
+        drop(cx);
+        assert_eq!(stages[0], ("transform".to_string(), 3));
+    }
 }

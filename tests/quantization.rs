@@ -91,12 +91,16 @@ fn the_file_runs_by_the_registry() {
     let row = entry(&metadata.arch).unwrap();
     assert_eq!(row.task, Task::Classification);
     let model = (row.load)(&file, &metadata).unwrap();
-    let (rgba, mut cx, mut output) = (picture(100, 80), Context::default(), Output::default());
+    let (rgba, mut stages, mut output) = (picture(100, 80), Vec::new(), Output::default());
+    let mut watch = |name: &str, _: &Tensor| stages.push(name.to_string());
+    let mut cx = Context { observer: Some(&mut watch), ..Context::default() };
     let input = model.preprocess(&mut cx, Image::new(&rgba, 80, 100).unwrap());
     assert_eq!(input.size, (224, 224));
     let size = input.size;
     let raw = model.forward(&mut cx, input, &Options::default());
     raw.postprocess(&mut cx, size, (100, 80), &mut output);
+    drop(cx);
+    assert_eq!(stages[0], "transform");
     assert_eq!(output.classes.len(), 100);
     assert!(output.classes.windows(2).all(|pair| pair[0].1 >= pair[1].1), "{:?}", output.classes);
     let sum: f32 = output.classes.iter().map(|c| c.1).sum();

@@ -3,10 +3,10 @@ import { extname } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { compare } from './agreement.mjs';
 import { launch } from './browser.mjs';
-import { engines } from './models.mjs';
-import { median, summary } from './statistics.mjs';
+import { dtypes, engines } from './models.mjs';
+import { memoryOfWeights } from './safetensors.mjs';
+import { median, medianLayers, summary } from './statistics.mjs';
 
-const dtypes = ['f32', 'int8'];
 const threadCounts = [1, 2];
 
 export const label = ({ engine, model, dtype, threads }) =>
@@ -78,23 +78,25 @@ function ordered(all, turn) {
   return [...groups.values()].flatMap((group) => group.map((_, i) => group[(i + turn) % group.length]));
 }
 
-/** Bytes that came over the wire: scripts and modules as gzip makes them, weights as they are. */
+/** Bytes that came over the wire: scripts and modules as gzip makes them, weights as they are; and what our weights take in memory. */
 async function transferred(server) {
   const bytes = { engine_bytes: 0, weights_bytes: 0 };
   for (const path of server.requested) {
-    const code = ['.js', '.mjs', '.wasm'].includes(extname(path));
-    if (path.startsWith('/weights/')) bytes.weights_bytes += (await server.read(path)).length;
-    else if (code && !path.startsWith('/bench/')) bytes.engine_bytes += gzipSync(await server.read(path)).length;
+    const [extension, code] = [extname(path), ['.js', '.mjs', '.wasm'].includes(extname(path))];
+    if (path.startsWith('/weights/')) {
+      const file = await server.read(path);
+      bytes.weights_bytes += file.length;
+      if (extension === '.safetensors') bytes.weights_memory_bytes = memoryOfWeights(file);
+    }
+    if (code && !path.startsWith('/bench/')) bytes.engine_bytes += gzipSync(await server.read(path)).length;
   }
   return bytes;
 }
 
-const profiled = ({ engine, threads }) => engine === 'mobilesight' && threads === 1;
-
 /** One contestant in one launch; what it measured goes to the contestant's own list. */
-async function runOnce(browser, server, contestant, { warm, runs }, first) {
+async function runOnce(browser, server, contestant, { warm, runs, profiles: most = 0 }) {
   server.requested.clear();
-  const profiles = first && profiled(contestant) ? 5 : 0;
+  const profiles = contestant.engine === 'mobilesight' ? most : 0;
   const { result, error } = await browser.run('/bench/worker.js', jobOf(contestant, { warm, runs, profiles }));
   if (error) return console.log(`Failed: ${label(contestant)}: ${error}`);
   contestant.measured.push(result);
@@ -102,7 +104,10 @@ async function runOnce(browser, server, contestant, { warm, runs }, first) {
   console.log(`  ${label(contestant)}: ${median(result.times).toFixed(2)} ms`);
 }
 
-/** Times `all` in `launches` fresh browsers, the limit before and after them: { browser, limits, runs, layers }. */
+/**
+ * Times `all` in `launches` fresh browsers, the limit before and after them: { browser, limits, runs, layers }. mobilesight's layers are those of `profiles`
+ * profiles in each launch.
+ */
 export async function time(all, server, options) {
   const entries = all.map((contestant) => ({ ...contestant, measured: [] }));
   const limits = [];
@@ -113,14 +118,14 @@ export async function time(all, server, options) {
     version = browser.version;
     const measureLimit = async () => limits.push(await limit(browser));
     await measureLimit();
-    for (const entry of ordered(entries, turn)) await runOnce(browser, server, entry, options, turn === 0);
+    for (const entry of ordered(entries, turn)) await runOnce(browser, server, entry, options);
     await measureLimit();
     await browser.close();
   }
   const done = entries.filter(({ measured }) => measured.length > 0);
-  const layers = done.flatMap(({ model, dtype, measured }) => {
-    const profiles = measured.find((result) => result.profiles)?.profiles;
-    return profiles ? [{ model: model.name, dtype, layers: layerTimes(profiles) }] : [];
+  const layers = done.flatMap(({ model, dtype, threads, measured }) => {
+    const launches = measured.flatMap(({ profiles }) => (profiles ? [profiles] : []));
+    return launches.length ? [{ model: model.name, dtype, threads, layers: medianLayers(launches) }] : [];
   });
   return { browser: version, limits, runs: done.map(row), layers };
 }
@@ -134,11 +139,6 @@ async function limit(browser) {
 function row({ engine, model, dtype, threads, measured, bytes }) {
   const parts = measured.flatMap(({ parts }) => parts);
   const part = (name) => (parts.length ? { [`${name}_ms`]: median(parts.map((times) => times[name])) } : {});
-  const own = { ...part('preprocess'), ...part('network'), ...part('postprocess') };
+  const own = { ...part('preprocess'), ...part('network'), ...part('postprocess'), ...part('copies') };
   return { engine, model: model.name, dtype, threads, ...summary(measured), ...bytes, ...own };
-}
-
-/** The median of each layer over several profiles. */
-function layerTimes(profiles) {
-  return profiles[0].map(({ name }, i) => ({ name, ms: median(profiles.map((profile) => profile[i].ms)) }));
 }

@@ -1,12 +1,12 @@
 // benches/FAMILY.md, and the columns of README.md that a browser fills in.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { table } from './markdown.mjs';
+import { circumstances, megabytes, table, times } from './markdown.mjs';
 
 const ms = (value) => value.toFixed(value < 100 ? 1 : 0);
-const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
-function section(runs, { date, commit, machine, browser, protocol: { launches, warm, runs: timed } }) {
+function section(results) {
+  const { runs, machine } = results;
   const f32Of = ({ model }) => runs.find((run) => run.model === model && run.dtype === 'f32');
   const rows = runs.map((run) => {
     const f32 = run.dtype === 'int8' && f32Of(run);
@@ -16,17 +16,30 @@ function section(runs, { date, commit, machine, browser, protocol: { launches, w
       run.input,
       megabytes(run.weights_bytes),
       ms(run.median_ms),
+      ms(run.min_ms),
       `${run.spread_percent.toFixed(0)} %`,
-      f32 ? `${(f32.median_ms / run.median_ms).toFixed(2)}x` : '',
+      times(f32 ? f32.median_ms / run.median_ms : undefined),
       ms(run.load_ms),
       megabytes(run.peak_bytes),
     ];
   });
-  const head = ['model', 'dtype', 'picture', 'file MB', 'median ms', 'spread', 'over own f32', 'load ms', 'memory MB'];
+  const head = [
+    'model',
+    'dtype',
+    'picture',
+    'file MB',
+    'median ms',
+    'minimum ms',
+    'spread',
+    'over own f32',
+    'load ms',
+    'memory MB',
+  ];
   return `# Every model in the browser
 
-By \`npm run bench -- --family\` on ${date}, commit ${commit}, ${machine}, ${browser}. One thread; Chromium launched ${launches === 1 ? 'once' : `${launches} times`}, ${warm} warm and ${timed} timed runs in each;
-[README.md](README.md) says how. A run is from RGBA to boxes, mask or classes.
+By \`npm run bench -- --family\` on ${machine}; ${circumstances(results)}.
+
+One thread; the median is that of the launches' medians, and a run is from RGBA to boxes, mask or classes. [README.md](README.md) says how.
 
 The registry's models have generated weights and see a generated picture of their own preset's size; Faster R-CNN keeps all the proposals that its
 preset allows, 150 and 1000: no square picture costs more. Their int8 files have every layer in int8 that can be. The default weights are those of
@@ -83,11 +96,11 @@ export function withTimes(readme, runs, caption) {
 
 /** Writes benches/FAMILY.md and README.md's columns; a quick run is shown only. */
 export function writeFamily(root, results) {
-  const { runs, date, commit, machine, browser, protocol } = results;
-  const report = section(runs, results);
+  const { runs, machine, protocol } = results;
+  const report = section(results);
   console.log(report);
   if (protocol.quick) return console.log('FAMILY.md and README.md take thorough runs only: they stay as they are');
-  const caption = `The browser's times are medians of one thread, on ${machine}, ${browser}, commit ${commit}, ${date}.`;
+  const caption = `The browser's times are medians of one thread, on ${machine}; ${circumstances(results)}.`;
   const readme = join(root, 'README.md');
   const filled = withTimes(readFileSync(readme, 'utf8'), runs, caption);
   writeFileSync(readme, filled);

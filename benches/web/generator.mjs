@@ -36,6 +36,19 @@ export function picture(height, width) {
   return rgba;
 }
 
+/** `rgba` of `from`'s size at `to`'s, each the nearest pixel: what a network makes of it does not depend on the size. */
+export function enlarged(rgba, from, to) {
+  const pixels = new Uint32Array(rgba.buffer, rgba.byteOffset, from.height * from.width);
+  const out = new Uint32Array(to.height * to.width);
+  for (let y = 0; y < to.height; y++) {
+    const row = Math.floor((y * from.height) / to.height) * from.width;
+    for (let x = 0; x < to.width; x++) {
+      out[y * to.width + x] = pixels[row + Math.floor((x * from.width) / to.width)];
+    }
+  }
+  return new Uint8Array(out.buffer);
+}
+
 /** A layer's weights, [out, in]: uniform within +-sqrt(3.6 / in), in f32. */
 export function linearWeights(name, out, inputs) {
   const bound = Math.fround(Math.sqrt(3.6 / inputs));

@@ -5,6 +5,7 @@ import { step } from '../../pkg-config/run.mjs';
 import { ensureWasmToolchain } from '../../pkg-config/toolchain.mjs';
 import { cache } from '../../pkg-config/cache.mjs';
 import { variants } from '../../pkg-config/variants.mjs';
+import { hasExactDot } from './goals.mjs';
 
 /** The path of the module, built with the flags of the relaxed engine. */
 export function buildLimit() {
@@ -26,6 +27,5 @@ export function peakOf(measurements) {
     i8_dot_i8: best('i8_dot_i8'),
     dot: measurements[0].dot,
   };
-  const exact = peak.dot === 'unsigned' || peak.dot === 'signed';
-  return { ...peak, i8: exact ? Math.max(peak.i8_dot_i16, peak.i8_dot_i8) : peak.i8_dot_i16 };
+  return { ...peak, i8: hasExactDot(peak) ? Math.max(peak.i8_dot_i16, peak.i8_dot_i8) : peak.i8_dot_i16 };
 }

@@ -29,11 +29,23 @@ export const cpu = processor().filter(Boolean).join(', ');
 /** The CPU, cores and memory in words. */
 export const machine = `${cpu}; ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GB, ${process.platform}`;
 
+// What the benches write: no part of what they measure.
+const outputs = [
+  'README.md',
+  'benches/RESULTS.md',
+  'benches/FAMILY.md',
+  'benches/RPN.md',
+  'benches/results',
+  'benches/*.svg',
+];
+
 /** The commit of `root`, marked where there are changes on top. */
 export function commitOf(root) {
   const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
+  const others = outputs.map((path) => `:(top,exclude)${path}`);
   try {
-    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain') ? ' with changes' : '');
+    const changes = git('status', '--porcelain', '--', ':(top)', ...others);
+    return git('rev-parse', '--short', 'HEAD') + (changes ? ' with changes' : '');
   } catch {
     return 'unknown';
   }

@@ -3,11 +3,14 @@ import { macs } from './macs.mjs';
 
 /** The detector's steps by the part of the model that they belong to: what runs between two steps is timed with the latter. */
 const detectorSteps = {
+  rest: 'decoding and suppression',
   features: 'backbone.fpn',
   'rpn.head': 'rpn.head',
   'roi_heads.cls_score': 'roi_heads.box_predictor',
   'roi_heads.bbox_pred': 'roi_heads.box_predictor',
 };
+
+const segmenterSteps = { rest: 'argmax to the mask' };
 
 /**
  * `layers`: multiply-accumulates by layer; `steps`: rows of the table of times that are not layers. `picture`: generated ({ height, width }) or a file of www/samples. `weights`: a file of www/models where the weights are not the generated ones;
@@ -27,6 +30,7 @@ export const models = [
     title: 'LR-ASPP MobileNetV3-Large, 320 x 320',
     task: 'segmentation',
     picture: { height: 320, width: 320 },
+    steps: segmenterSteps,
     layers: () => macs.lraspp({ height: 320, width: 320, classes: 21 }),
   },
   {
@@ -35,6 +39,7 @@ export const models = [
     task: 'classification',
     picture: { height: 224, width: 224 },
     options: { topK: 1000 },
+    steps: { logits: 'classifier', rest: 'softmax and order' },
     layers: () => macs.classifier({ height: 224, width: 224, classes: 1000 }),
   },
   {
@@ -49,16 +54,38 @@ export const models = [
     name: 'default-segmenter',
     title: 'Default segmenter on a photo (china.png)',
     task: 'segmentation',
+    steps: segmenterSteps,
     picture: { sample: 'china.png' },
     weights: 'street-lraspp-mobilenetv3',
   },
 ];
 
-/** `suffix`: how the name of a model's file ends, by dtype. */
+export const dtypes = ['f32', 'int8'];
+
+/** `suffix`: how the name of a model's file ends, by dtype; `cannot`: why there is no file of a model. */
 export const engines = [
   { name: 'mobilesight', suffix: { f32: '.f32.safetensors', int8: '.int8.safetensors' } },
   { name: 'onnxruntime', title: 'onnxruntime-web', suffix: { f32: '.onnx', int8: '.int8.onnx' } },
-  { name: 'litert', title: 'LiteRT.js', suffix: { f32: '.tflite', int8: '.int8.tflite' } },
+  {
+    name: 'litert',
+    title: 'LiteRT.js',
+    suffix: { f32: '.tflite', int8: '.int8.tflite' },
+    cannot: { frcnn320: 'it cannot load the detector' },
+  },
 ];
 
 export const titleOf = (engine) => engines.find(({ name }) => name === engine)?.title ?? engine;
+
+/** The files that there were not, where `entered` ([{ engine, model, dtype }], by names) has all that took part: [{ engine, model, dtype, file, why }]. */
+export function absentFiles(entered) {
+  const took = (engine, model, dtype) =>
+    entered.some((entry) => entry.engine === engine && entry.model === model && entry.dtype === dtype);
+  const chosen = models.filter(({ name, weights }) => !weights && entered.some(({ model }) => model === name));
+  return chosen.flatMap(({ name: model }) =>
+    engines.flatMap(({ name: engine, suffix, cannot }) =>
+      dtypes
+        .filter((dtype) => !took(engine, model, dtype))
+        .map((dtype) => ({ engine, model, dtype, file: model + suffix[dtype], why: cannot?.[model] })),
+    ),
+  );
+}

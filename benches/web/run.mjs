@@ -14,15 +14,17 @@ import { buildLimit, peakOf } from './limit.mjs';
 import { commitOf, cpu, machine } from './machine.mjs';
 import { writeFamily } from './family-report.mjs';
 import { measureFamily } from './family.mjs';
-import { engines, models } from './models.mjs';
+import { absentFiles, models } from './models.mjs';
 import { installPeers, peersFolder, servedPeers } from './peers.mjs';
-import { printSummary, writeReport, writeScale } from './report.mjs';
+import { absence, printSummary, rewriteReport, writeReport, writeScale } from './report.mjs';
 import { scaleSection } from './scale-report.mjs';
-import { measureScale } from './scale.mjs';
+import { measureScale, seriesNames } from './scale.mjs';
 import { serve } from './server.mjs';
 import { findFile, generatedWeights, peerFolders, quantisedWeights } from './weights.mjs';
 
 const shared = process.env.MOBILESIGHT_SHARED ?? join(root, '../shared');
+// Of each of our contestants in a launch.
+const profiles = 3;
 const engineFolder = join(root, 'dist/package/engine');
 
 function parseOptions() {
@@ -34,12 +36,13 @@ function parseOptions() {
       quick: { type: 'boolean', default: false },
       family: { type: 'boolean', default: false },
       scale: { type: 'boolean', default: false },
+      report: { type: 'boolean', default: false },
     },
   });
   const { quick, only, scale, family } = values;
-  const launches = Number(values.launches ?? (quick || scale || family ? 2 : 6));
+  const launches = Number(values.launches ?? (quick ? 2 : scale || family ? 3 : 6));
   if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
-  const names = models.map(({ name }) => name);
+  const names = scale ? seriesNames() : models.map(({ name }) => name);
   if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
   return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
 }
@@ -84,13 +87,12 @@ function weightsFinder({ ours, peers }, files) {
 /** Says who runs what, so that an empty cell of a table is no riddle. */
 function announce(chosen, all, versions) {
   for (const [engine, version] of Object.entries(versions)) console.log(`Peers: ${engine} ${version}`);
-  for (const { name, weights } of chosen) {
-    const entries = all.filter(({ model }) => model.name === name).map(({ engine, dtype }) => `${engine} ${dtype}`);
-    const expected = weights ? ['mobilesight'] : engines.map((engine) => engine.name);
-    const missing = expected.filter((engine) => !entries.some((entry) => entry.startsWith(engine)));
-    const without = missing.length ? `; no file for ${missing.join(', ')}` : '';
-    console.log(`${name}: ${[...new Set(entries)].join(', ')}${without}`);
+  const entered = all.map(({ engine, model, dtype }) => ({ engine, model: model.name, dtype }));
+  for (const { name } of chosen) {
+    const entries = entered.filter(({ model }) => model === name).map(({ engine, dtype }) => `${engine} ${dtype}`);
+    console.log(`${name}: ${[...new Set(entries)].join(', ')}`);
   }
+  if (Object.keys(versions).length) absentFiles(entered).forEach((entry) => console.log(absence(entry)));
 }
 
 function startServer(files) {
@@ -116,7 +118,7 @@ async function compete(chosen, options) {
   try {
     const { agreed, agreement, refused } = await checkAgreement(all, server.origin);
     if (agreed.length === 0) throw new Error('There is nothing to time: the lines above say why');
-    const { limits, ...timed } = await time(agreed, server, options);
+    const { limits, ...timed } = await time(agreed, server, { ...options, profiles });
     return { ...timed, peak: peakOf(limits), versions, agreement, refused };
   } finally {
     server.close();
@@ -137,23 +139,26 @@ async function alone(measure, options) {
 
 async function main() {
   const options = parseOptions();
+  const benches = join(root, 'benches');
+  if (options.report) return rewriteReport(benches);
   await build();
   const { launches, warm, runs, quick, only, json } = options;
-  const benches = join(root, 'benches');
   const about = { cpu, machine, commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
   const protocol = { launches, warm, runs, quick };
-  if (options.family) return writeFamily(root, { ...about, protocol, ...(await alone(measureFamily, options)) });
-  if (options.scale) {
-    const results = { ...about, protocol, ...(await alone(measureScale, options)) };
+  const keep = (results) => json && writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+  const measure = options.family ? measureFamily : options.scale ? measureScale : undefined;
+  if (measure) {
+    const results = { ...about, protocol, ...(await alone(measure, options)) };
+    keep(results);
+    if (options.family) return writeFamily(root, results);
     console.log(scaleSection(results));
-    if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
-    writeScale(benches, cpu, results);
-    return;
+    if (only) return console.log('RESULTS.md takes all series only: it stays as it is');
+    return writeScale(benches, cpu, results);
   }
   const chosen = models.filter(({ name }) => !only || name === only);
   const results = { ...about, protocol, ...(await compete(chosen, options)) };
   printSummary(results);
-  if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+  keep(results);
   // One model's results beside others of an older commit would be no results of one run.
   if (only) console.log('RESULTS.md takes runs of all models only: it stays as it is');
   else writeReport(benches, results);

@@ -23,3 +23,9 @@ export function summary(launches) {
     launch_medians_ms: medians,
   };
 }
+
+/** [{ name, ms }] of the `launches`' profiles, each launch's several: of each layer the median of the launches' medians, as for runs. */
+export function medianLayers(launches) {
+  const over = (lists, i) => median(lists.map((layers) => layers[i].ms));
+  return launches[0][0].map(({ name }, i) => ({ name, ms: median(launches.map((profiles) => over(profiles, i))) }));
+}

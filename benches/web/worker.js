@@ -18,6 +18,11 @@ async function timed(work) {
   return { value, ms: performance.now() - start };
 }
 
+/** A run's parts by name, and what is left of its `ms`: the picture's way into the engine and the result's out of it. */
+function partsOf(ms, parts) {
+  return { ...parts, copies: Object.values(parts).reduce((left, part) => left - part, ms) };
+}
+
 async function measure(job) {
   const { memoryBytes } = await import('./memory.js');
   const picture = await readPicture(job.picture);
@@ -29,8 +34,9 @@ async function measure(job) {
   for (let i = 0; i < job.warm; i++) await run();
   const result = { load_ms, first_ms, times: [], parts: [], info: contestant.info?.() };
   for (let i = 0; i < job.runs; i++) {
-    result.times.push((await timed(run)).ms);
-    if (contestant.parts) result.parts.push(contestant.parts());
+    const { ms } = await timed(run);
+    result.times.push(ms);
+    if (contestant.parts) result.parts.push(partsOf(ms, contestant.parts()));
   }
   if (job.output) result.output = await contestant.output(input);
   result.peak_bytes = memoryBytes();

@@ -146,6 +146,7 @@ impl Model for Classifier {
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
+        cx.observe("transform", &input.tensor);
         let logits = self.logits(cx, &input.tensor);
         cx.workspace.give_tensor(input.tensor);
         Raw::Logits(logits)

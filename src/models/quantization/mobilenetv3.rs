@@ -206,6 +206,7 @@ impl Model for QuantizedClassifier {
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
+        cx.observe("transform", &input.tensor);
         let logits = self.logits(cx, &input.tensor);
         cx.workspace.give_tensor(input.tensor);
         Raw::Logits(logits)

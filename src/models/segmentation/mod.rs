@@ -35,6 +35,7 @@ impl<S: Segmenter> Model for S {
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
+        cx.observe("transform", &input.tensor);
         let scores = self.scores(cx, &input.tensor);
         cx.workspace.give_tensor(input.tensor);
         Raw::Scores(scores)
