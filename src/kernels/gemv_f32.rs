@@ -4,7 +4,7 @@
 //! bits differed would move the bytes that it multiplies. Each output is its bias, then the products added in order of k.
 
 use super::Activation;
-use crate::quant;
+use crate::{parallel, quant};
 
 const NR: usize = 16;
 
@@ -34,14 +34,13 @@ impl Gemv {
     pub fn run(&self, x: &[f32], out: &mut [f32]) {
         assert_eq!(out.len(), self.bias.len(), "out is [n]");
         assert_eq!(self.weight.len(), out.len().div_ceil(NR) * x.len(), "x is [k]");
-        for ((panel, bias), out) in self.weight.chunks_exact(x.len()).zip(self.bias.chunks(NR)).zip(out.chunks_mut(NR))
-        {
+        parallel::for_each_chunk(out, NR, NR * x.len() * parallel::STREAMED, |i, out| {
             let mut acc = [0.0; NR];
-            acc[..bias.len()].copy_from_slice(bias);
-            for (w, x) in panel.iter().zip(x) {
+            acc[..out.len()].copy_from_slice(&self.bias[i * NR..][..out.len()]);
+            for (w, x) in self.weight[i * x.len()..][..x.len()].iter().zip(x) {
                 acc.iter_mut().zip(w).for_each(|(acc, w)| *acc += w * x);
             }
             out.iter_mut().zip(acc).for_each(|(out, acc)| *out = quant::activate(self.activation, acc));
-        }
+        });
     }
 }

@@ -13,8 +13,6 @@ use crate::parallel;
 use crate::simd::Simd;
 
 const PANELS: usize = 4;
-/// Multiply-accumulates of the tiled kernel in the time of one that waits for its weight from memory.
-const STREAMED: usize = 5;
 
 /// Runs `conv`, whose output is pixel (0, 0) of `c`, with the words of `S`.
 ///
@@ -22,7 +20,7 @@ const STREAMED: usize = 5;
 /// `conv` must be what `conv_f32` has checked, with c apart.
 pub(super) unsafe fn pixel_f32<S: Simd>(conv: &Conv, c: Shared) {
     let panels = conv.n.div_ceil(NR);
-    let cost = PANELS * NR * conv.taps.len() * conv.segment * STREAMED;
+    let cost = PANELS * NR * conv.taps.len() * conv.segment * parallel::STREAMED;
     parallel::for_each(panels.div_ceil(PANELS), cost, |group| {
         let first = group * PANELS;
         // SAFETY: the caller's; tasks differ in panels.
