@@ -8,9 +8,10 @@
 //! tensors take no more bytes than the file. They are read from the file's own bytes; nothing is unpacked.
 
 use super::pickle::{Id, Pickle, Value, refuse};
-use super::torch_tensor::TorchTensor;
+use super::torch_tensor::{DTYPES, TorchTensor};
 use super::{StateDict, TensorInfo, Weights, mismatch};
 use crate::{Error, Result};
+use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use zip::result::ZipError;
@@ -100,7 +101,7 @@ fn state_dict(pickle: &Pickle) -> Result<Id> {
 impl Weights for PthFile<'_> {
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let (view, data) = self.tensors.get(name).ok_or_else(|| mismatch(name, "is missing"))?;
-        self.check_shape(name, shape)?;
+        self.check(name, shape, self.float_dtypes())?;
         let mut bad = None;
         view.rows(data, &mut |row, values| match values.iter().position(|v| !v.is_finite()) {
             Some(i) if bad.is_none() => bad = Some((values[i], row * values.len() + i)),
@@ -111,6 +112,10 @@ impl Weights for PthFile<'_> {
             Some((value, at)) => Err(mismatch(name, format_args!("holds {value} at {at}"))),
             None => Ok(()),
         }
+    }
+
+    fn float_dtypes(&self) -> &'static [Dtype] {
+        &DTYPES
     }
 
     fn contains(&self, name: &str) -> bool {
