@@ -1,6 +1,7 @@
-//! A state_dict as a .safetensors file: TorchVision's names, F32 or F16, and what the model is in
+//! A state_dict as a .safetensors file: TorchVision's names of today, F32 or F16, and what the model is in
 //! `__metadata__["mobilesight"]`. The same weights give the same bytes.
 
+use crate::models::detection::former_names::current_name;
 use crate::weights::{Metadata, StateDict, TensorInfo};
 use crate::{Error, Result};
 use half::f16;
@@ -17,7 +18,8 @@ pub enum FloatType {
     F16,
 }
 
-/// Writes every tensor of `source` but BatchNorm's counters, num_batches_tracked.
+/// Writes every tensor of `source` but BatchNorm's counters, num_batches_tracked; under the name of today where TorchVision has
+/// renamed its layer.
 ///
 /// # Errors
 /// [`Error::WeightsMismatch`] names the tensor that does not hold finite floats, or not those that F16 can hold.
@@ -30,7 +32,7 @@ pub fn convert(source: &dyn StateDict, dtype: FloatType, metadata: &Metadata) ->
     };
     let views = encoded.iter().map(|(data, TensorInfo { name, shape, .. })| {
         let view = TensorView::new(stored, shape.clone(), data);
-        view.map(|view| (name, view)).map_err(|error| refuse(name, error))
+        view.map(|view| (current_name(name), view)).map_err(|error| refuse(name, error))
     });
     let json = serde_json::to_string(metadata).map_err(|error| refuse("the metadata", error))?;
     let information = HashMap::from([("mobilesight".to_string(), json)]);

@@ -65,6 +65,10 @@ impl Weights for Asked<'_> {
         self.weights.info(name)
     }
 
+    fn float_dtypes(&self) -> &'static [Dtype] {
+        self.weights.float_dtypes()
+    }
+
     fn is_quantised(&self) -> bool {
         self.weights.is_quantised()
     }

@@ -77,8 +77,8 @@ fn lengths_beyond_the_pickle_are_truncations() {
 fn bombs_and_cycles_end() {
     let many = |instruction: &[u8], n| Pickle::new().raw(&instruction.repeat(n)).stop();
     let memo: Vec<u8> = (0..300_000u32).flat_map(|i| [b"r".as_slice(), &i.to_le_bytes()].concat()).collect();
-    // t = (t, t), time and again: 2^100_000 leaves if they were copied.
-    let doubled = [b"Nq\0".as_slice(), &b"h\0\x86q\0".repeat(100_000)].concat();
+    // t = (t, t), time and again: 2^1000 leaves if they were copied.
+    let doubled = |times| Pickle::new().raw(b"Nq\0").raw(&b"h\0\x86q\0".repeat(times)).stop();
     // A list of itself, a dictionary of itself under every wrapper's name.
     let itself = Pickle::new().raw(b"]q\0h\0a").stop();
     let wrapped = Pickle::new().raw(b"}q\0").text("model").raw(b"h\0s").text("state_dict").raw(b"h\0s").stop();
@@ -86,9 +86,10 @@ fn bombs_and_cycles_end() {
         (many(b"N", 100_000), "values on its stack"),
         (many(b"(", 100_000), "marks"),
         (many(b"(t0", 1), "instruction 0x30"),
-        (many(b"](t", 300_000), "over"),
-        (Pickle::new().raw(b"N").raw(&memo).stop(), "memo"),
-        (Pickle::new().raw(&doubled).stop(), "no tensors by name"),
+        (many(b"](t", 300_000), "values on its stack"),
+        (Pickle::new().raw(b"N").raw(&memo).stop(), "more memory than the file"),
+        (doubled(100_000), "more memory than the file"),
+        (doubled(1000), "no tensors by name"),
         (itself, "no tensors by name"),
         (wrapped, "no tensors by name"),
         (many(b"\x89", 5 << 20), "has a pickle of"),

@@ -19,6 +19,8 @@ pub struct Inferred {
     pub arch: &'static str,
     /// Its arguments, as `__metadata__["mobilesight"].config` states them.
     pub config: Value,
+    /// All builders that the names and shapes fit, the default first.
+    pub fitting: &'static [&'static str],
 }
 
 /// Finds the architecture and its configuration. `named` is the builder's name where the caller knows it: it chooses among
@@ -33,17 +35,18 @@ pub fn infer(weights: &dyn StateDict, named: Option<&str>) -> Result<Inferred> {
     let family = Family::of(&shapes)?;
     let body = family.body(&shapes);
     let setting = body.setting(family.is_dilated())?;
+    let fitting = family.archs(setting.len());
     let arch = match named {
-        None => family.archs(setting.len())[0],
-        Some(name) => *family.archs(setting.len()).iter().find(|arch| **arch == name).ok_or_else(|| {
-            let found = family.archs(setting.len());
-            refuse(format_args!("are of {}, not of {name}", found.join(" or ")))
-        })?,
+        None => fitting[0],
+        Some(name) => *fitting
+            .iter()
+            .find(|arch| **arch == name)
+            .ok_or_else(|| refuse(format_args!("are of {}, not of {name}", fitting.join(" or "))))?,
     };
     let mut config = family.heads(&shapes)?;
     config["inverted_residual_setting_columns"] = json!(COLUMNS);
     config["inverted_residual_setting"] = setting.iter().map(row).collect();
-    Ok(Inferred { arch, config })
+    Ok(Inferred { arch, config, fitting })
 }
 
 const COLUMNS: [&str; 8] =

@@ -93,13 +93,13 @@ impl Layer {
         i % c * (self.k() / c) + i / c
     }
 
-    /// What is folded into the weights: the BatchNorm, or a bias alone. The weight's shape is held against the file's here, before
-    /// anybody makes room for it.
+    /// What is folded into the weights: the BatchNorm, or a bias alone. The weight's shape and dtype are held against the file's here,
+    /// before anybody makes room for it.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] names the tensor that is missing or cannot be.
     pub fn fold(&self, weights: &dyn Weights) -> Result<Fold> {
-        weights.check_shape(&self.name_of("weight"), &self.shape)?;
+        weights.check(&self.name_of("weight"), &self.shape, weights.float_dtypes())?;
         let n = self.out_channels();
         match &self.batch_norm {
             Some(batch_norm) if weights.info(&self.name_of("bias")).is_none() => {
@@ -128,7 +128,7 @@ impl Layer {
 
     /// The integers of the weight, [n, taps, c] or, depthwise, [taps, n].
     pub(super) fn int8_weight(&self, weights: &dyn Weights) -> Result<Vec<i8>> {
-        weights.check_shape(&self.name_of("weight"), &self.shape)?;
+        weights.check(&self.name_of("weight"), &self.shape, &[Dtype::I8])?;
         let (n, k) = (self.out_channels(), self.k());
         let mut weight = vec![0; n * k];
         weights.byte_rows(&self.name_of("weight"), &self.shape, Dtype::I8, &mut |o, row| {
@@ -184,7 +184,7 @@ pub(super) fn f32_or_int8(weights: &dyn Weights, name: &str, shape: &[usize]) ->
     if weights.info(&weight).is_none_or(|info| info.dtype != Dtype::I8) {
         return weights.f32(&weight, shape);
     }
-    weights.check_shape(&weight, shape)?;
+    weights.check(&weight, shape, &[Dtype::I8])?;
     let scale = weights.f32(&format!("{name}.weight_scale"), &shape[..1])?;
     check_scales(&format!("{name}.weight_scale"), &scale)?;
     let mut values = Vec::with_capacity(shape.iter().product());

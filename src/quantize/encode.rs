@@ -5,6 +5,7 @@
 
 use super::plan::Int8Layers;
 use crate::calibrate::Calibration;
+use crate::models::detection::former_names::current_name;
 use crate::nn::{Fold, Layer};
 use crate::quant::{QParams, QWeights};
 use crate::weights::{Metadata, StateDict};
@@ -98,9 +99,9 @@ pub fn write(tensors: &Tensors, metadata: &Metadata) -> Result<Vec<u8>> {
     safetensors::serialize(views, Some(HashMap::from([("mobilesight".to_string(), json)]))).map_err(|e| refuse(&e))
 }
 
-/// Adds a tensor.
+/// Adds a tensor, under the name of today where TorchVision has renamed its layer.
 pub fn put(tensors: &mut Tensors, name: String, dtype: Dtype, shape: &[usize], data: Vec<u8>) {
-    tensors.insert(name, Stored { dtype, shape: shape.to_vec(), data });
+    tensors.insert(current_name(&name), Stored { dtype, shape: shape.to_vec(), data });
 }
 
 fn f32s(values: &[f32]) -> Vec<u8> {

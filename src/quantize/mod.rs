@@ -66,6 +66,8 @@ impl Default for Options {
 pub enum Event<'a> {
     /// So many pictures are calibrated on.
     Calibrated(usize),
+    /// So many of so many measurements of the search are done. The last ones show whether there will be more.
+    Searched(usize, usize),
     /// A measurement, in words.
     Measured(&'a str),
 }

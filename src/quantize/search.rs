@@ -123,12 +123,15 @@ impl<'a> Search<'a> {
     pub fn run(&mut self, mut int8: Int8Layers, chosen: &Int8Layers, max_drop: f64) -> Result<(Int8Layers, Value)> {
         let (mut units, mut others) = (self.units(&int8), self.units(chosen));
         let count = units.len() + others.len();
+        (self.progress)(Event::Searched(0, count + 1));
         for (i, unit) in units.iter_mut().chain(&mut others).enumerate() {
             self.measure_alone(unit, &format!("{} of {count} units", i + 1))?;
+            (self.progress)(Event::Searched(i + 1, count + 1));
         }
         let (all, _) = self.measure(&int8)?;
         self.tell(format_args!("all int8: distance {all:.4}, {:.4} predicted", predicted(&units)));
-        let drop = self.leave(&mut units, &mut int8, all, max_drop)?;
+        (self.progress)(Event::Searched(count + 1, count + 1));
+        let drop = self.leave(&mut units, &mut int8, (all, count + 1), max_drop)?;
         let told = |units: &mut dyn Iterator<Item = &Unit>| -> Vec<Value> {
             units
                 .map(|u| json!({ "layer": u.name, "distance_alone": rounded(u.alone), "work": rounded(u.work) }))
@@ -148,9 +151,15 @@ impl<'a> Search<'a> {
         Ok((int8, report))
     }
 
-    /// Leaves units in f32 until the distance, `drop` of all in int8, is no more than `max_drop`; the distance then. One unit at least
-    /// stays int8.
-    fn leave(&mut self, units: &mut [Unit], int8: &mut Int8Layers, mut drop: f64, max_drop: f64) -> Result<f64> {
+    /// Leaves units in f32 until the distance, `drop` of all in int8 after `done` measurements, is no more than `max_drop`; the distance
+    /// then. One unit at least stays int8.
+    fn leave(
+        &mut self,
+        units: &mut [Unit],
+        int8: &mut Int8Layers,
+        (mut drop, mut done): (f64, usize),
+        max_drop: f64,
+    ) -> Result<f64> {
         // The costliest first; names decide where nothing else does.
         let cost = |unit: &Unit| unit.alone.powi(2) / unit.work;
         units.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.name.cmp(&b.name)));
@@ -162,6 +171,8 @@ impl<'a> Search<'a> {
             let work: f64 = units.iter().filter(|unit| unit.left).map(|unit| unit.work).sum();
             let (foretold, percent) = (predicted(units), 100.0 * work);
             self.tell(format_args!("{percent:.1} % of the work in f32: distance {drop:.4}, {foretold:.4} predicted"));
+            done += 1;
+            (self.progress)(Event::Searched(done, done));
             bound = bound.min(foretold) * (max_drop / drop).min(0.95);
         }
         Ok(drop)

@@ -36,16 +36,21 @@ pub trait Weights {
         None
     }
 
-    /// Holds the shape in the header of tensor `name`, if there is one, against `shape`: before memory of that size is asked for.
+    /// The dtypes that [`Weights::rows`] makes floats of.
+    fn float_dtypes(&self) -> &'static [Dtype] {
+        &[Dtype::F32, Dtype::F16]
+    }
+
+    /// Holds what the header says of tensor `name`, if there is one, against `shape` and `dtypes`: before memory of that size is
+    /// asked for.
     ///
     /// # Errors
-    /// [`Error::WeightsMismatch`] when it is another.
-    fn check_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
+    /// [`Error::WeightsMismatch`] when it says something else, or has no such tensor.
+    fn check(&self, name: &str, shape: &[usize], dtypes: &[Dtype]) -> Result<()> {
         match self.info(name) {
-            Some(info) if info.shape != shape => {
-                Err(mismatch(&info.name, format_args!("has shape {:?}, not {shape:?}", info.shape)))
-            }
-            _ => Ok(()),
+            Some(info) => info.check(shape, dtypes),
+            None if self.contains(name) => Ok(()),
+            None => Err(mismatch(&self.path(name), "is missing")),
         }
     }
 
@@ -72,7 +77,7 @@ pub trait Weights {
     /// # Errors
     /// As for [`Weights::rows`].
     fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.check_shape(name, shape)?;
+        self.check(name, shape, self.float_dtypes())?;
         let mut values = Vec::with_capacity(shape.iter().product());
         self.rows(name, shape, &mut |_, row| values.extend_from_slice(row))?;
         Ok(values)

@@ -7,12 +7,14 @@
 //! A file is not trusted: its records do not overlap and are as long as the pickle says, their checksums are checked, and the
 //! tensors take no more bytes than the file. They are read from the file's own bytes; nothing is unpacked.
 
-use super::pickle::{Id, Pickle, Value, refuse};
-use super::torch_tensor::TorchTensor;
+use super::pickle::{Id, Pickle, Value, refuse, shown};
+use super::torch_tensor::{DTYPES, TorchTensor};
 use super::{StateDict, TensorInfo, Weights, mismatch};
 use crate::{Error, Result};
+use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::sync::Arc;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -28,7 +30,7 @@ const ZIP: &[u8] = b"PK\x03\x04";
 /// A checkpoint's state_dict.
 #[derive(Debug)]
 pub struct PthFile<'a> {
-    tensors: BTreeMap<&'a str, (TorchTensor<'a>, &'a [u8])>,
+    tensors: BTreeMap<&'a str, (Arc<TorchTensor<'a>>, &'a [u8])>,
 }
 
 impl<'a> PthFile<'a> {
@@ -39,7 +41,7 @@ impl<'a> PthFile<'a> {
     /// another kind, refers to anything that a state_dict does not need, or does not hold what it says.
     pub fn new(bytes: &'a [u8]) -> Result<Self> {
         let mut archive = Archive::open(bytes)?;
-        let pickle = Pickle::read(archive.record("data.pkl")?)?;
+        let pickle = Pickle::read(archive.record("data.pkl")?, bytes.len())?;
         let views: BTreeMap<_, _> = tensors_of(&pickle, state_dict(&pickle)?).collect();
         let total = views.values().fold(0usize, |sum, view| sum.saturating_add(view.bytes()));
         if total > bytes.len() {
@@ -55,7 +57,7 @@ impl<'a> PthFile<'a> {
             };
             if view.storage.len.checked_mul(view.storage.bytes_each()) != Some(data.len()) {
                 let (len, dtype) = (view.storage.len, view.storage.dtype);
-                return Err(refuse(format_args!("stores {} bytes for {len} {dtype:?} of {name}", data.len())));
+                return Err(refuse(format_args!("stores {} bytes for {len} {dtype:?} of {}", data.len(), shown(name))));
             }
             storages.insert(view.storage.key, data);
             tensors.insert(name, (view, data));
@@ -77,7 +79,7 @@ fn entries<'p, 'a>(pickle: &'p Pickle<'a>, dict: Id) -> impl DoubleEndedIterator
 }
 
 /// The tensors of a dictionary; where a name comes twice, the last is Python's too.
-fn tensors_of<'p, 'a>(pickle: &'p Pickle<'a>, dict: Id) -> impl Iterator<Item = (&'a str, TorchTensor<'a>)> + 'p {
+fn tensors_of<'p, 'a>(pickle: &'p Pickle<'a>, dict: Id) -> impl Iterator<Item = (&'a str, Arc<TorchTensor<'a>>)> + 'p {
     entries(pickle, dict).filter_map(|(name, id)| match pickle.value(id) {
         Value::Tensor(tensor) => Some((name, tensor.clone())),
         _ => None,
@@ -92,7 +94,7 @@ fn state_dict(pickle: &Pickle) -> Result<Id> {
     });
     let mut candidates = std::iter::once(pickle.root).chain(wrapped);
     candidates.find(|id| tensors_of(pickle, *id).next().is_some()).ok_or_else(|| {
-        let keys: Vec<_> = entries(pickle, pickle.root).map(|(key, _)| key).take(8).collect();
+        let keys: Vec<_> = entries(pickle, pickle.root).map(|(key, _)| shown(key)).take(8).collect();
         refuse(format_args!("has no tensors by name, nor under {WRAPPERS:?}; its keys are {keys:?}"))
     })
 }
@@ -100,7 +102,7 @@ fn state_dict(pickle: &Pickle) -> Result<Id> {
 impl Weights for PthFile<'_> {
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let (view, data) = self.tensors.get(name).ok_or_else(|| mismatch(name, "is missing"))?;
-        self.check_shape(name, shape)?;
+        self.check(name, shape, self.float_dtypes())?;
         let mut bad = None;
         view.rows(data, &mut |row, values| match values.iter().position(|v| !v.is_finite()) {
             Some(i) if bad.is_none() => bad = Some((values[i], row * values.len() + i)),
@@ -113,6 +115,10 @@ impl Weights for PthFile<'_> {
         }
     }
 
+    fn float_dtypes(&self) -> &'static [Dtype] {
+        &DTYPES
+    }
+
     fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
@@ -122,7 +128,7 @@ impl Weights for PthFile<'_> {
     }
 }
 
-fn info(name: &str, (view, _): &(TorchTensor, &[u8])) -> TensorInfo {
+fn info(name: &str, (view, _): &(Arc<TorchTensor>, &[u8])) -> TensorInfo {
     TensorInfo { name: name.to_string(), shape: view.shape.clone(), dtype: view.storage.dtype }
 }
 

@@ -123,11 +123,7 @@ impl SafeTensorsFile<'_> {
     /// Calls `each` for some rows at a time of tensor `name`, which must be as said.
     fn blocks(&self, name: &str, shape: &[usize], dtypes: &[Dtype], each: &mut EachBlock) -> Result<()> {
         let info = self.header.info(name).ok_or_else(|| mismatch(name, "is missing"))?;
-        self.check_shape(name, shape)?;
-        if !dtypes.contains(&info.dtype) {
-            let wanted: Vec<String> = dtypes.iter().map(|d| format!("{d:?}")).collect();
-            return Err(mismatch(name, format_args!("is {:?}, not {}", info.dtype, wanted.join(" or "))));
-        }
+        self.check(name, shape, dtypes)?;
         let row = row_len(shape) * info.dtype.bitsize() / 8;
         // A scalar is one row; an empty row has nothing to read, however many there are.
         let rows = if row == 0 { 0 } else { shape.first().map_or(1, |n| *n) };
@@ -150,7 +146,7 @@ fn row_len(shape: &[usize]) -> usize {
 impl Weights for SafeTensorsFile<'_> {
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let (row, mut values) = (row_len(shape), Vec::new());
-        self.blocks(name, shape, &[Dtype::F32, Dtype::F16], &mut |first, dtype, bytes| {
+        self.blocks(name, shape, self.float_dtypes(), &mut |first, dtype, bytes| {
             decode(dtype, bytes, &mut values);
             if let Some(i) = values.iter().position(|v| !v.is_finite()) {
                 return Err(mismatch(name, format_args!("holds {} at {}", values[i], first * row + i)));

@@ -101,17 +101,15 @@ fn element<const N: usize>(data: &[u8], at: usize) -> [u8; N] {
     data.as_chunks().0[at]
 }
 
-/// The dtype of the storage type `module.name`: those of a model's parameters, of BatchNorm's counters and of the observers of
-/// fake quantisation.
+/// The storage types of a model's parameters, of BatchNorm's counters and of the observers of fake quantisation.
+const STORAGES: [&str; 7] =
+    ["FloatStorage", "HalfStorage", "BFloat16Storage", "DoubleStorage", "LongStorage", "IntStorage", "ByteStorage"];
+/// What they hold.
+pub(super) const DTYPES: [Dtype; 7] =
+    [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64, Dtype::I64, Dtype::I32, Dtype::U8];
+
+/// The dtype of the storage type `module.name`.
 pub(super) fn storage_dtype(module: &str, name: &str) -> Option<Dtype> {
-    Some(match (module, name) {
-        ("torch", "FloatStorage") => Dtype::F32,
-        ("torch", "HalfStorage") => Dtype::F16,
-        ("torch", "BFloat16Storage") => Dtype::BF16,
-        ("torch", "DoubleStorage") => Dtype::F64,
-        ("torch", "LongStorage") => Dtype::I64,
-        ("torch", "IntStorage") => Dtype::I32,
-        ("torch", "ByteStorage") => Dtype::U8,
-        _ => return None,
-    })
+    let index = STORAGES.iter().position(|known| *known == name)?;
+    (module == "torch").then_some(DTYPES[index])
 }

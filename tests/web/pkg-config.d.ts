@@ -17,7 +17,7 @@ declare module '*/pkg-config/cli.mjs' {
 declare module '*/pkg-config/weights.mjs' {
   export function makeWeights(options: {
     site: string;
-    files: { arch: string; path: string; mb: number }[];
+    files: { arch: string; path: string; mb: number; resize?: number }[];
     kept: string;
     folder: string;
     pictures?: string;

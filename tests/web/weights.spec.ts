@@ -1,8 +1,10 @@
 /** `npm run weights`, with a server of this machine in the place of PyTorch's, and what the page makes of the files. */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from '@playwright/test';
+import { mobilesightJson } from '../../pkg-config/cli.mjs';
 import { serve } from '../../pkg-config/serve.mjs';
 import { makeWeights } from '../../pkg-config/weights.mjs';
 import { expect, root, test } from './support.ts';
@@ -85,4 +87,36 @@ test('a checkpoint that is not what its name says is refused, and so is a site t
   const files = [{ arch: ARCH, path: `${ARCH}-${HASH}.pth`, mb: 2.3 }];
   const absent = makeWeights({ site: 'http://localhost:1/', files, kept: folder('none'), folder: folder('made') });
   await expect(absent).rejects.toThrow('http://localhost:1/ cannot be reached from here; connect and run it again.');
+});
+
+test('a model that fails is named, and the others are made', async () => {
+  const [site, kept, made] = [folder('site'), folder('kept'), folder('made')];
+  const path = (hash: string) => `${ARCH}-${hash}.pth`;
+  for (const hash of ['00000000', HASH]) copyFileSync(CHECKPOINT, join(site, path(hash)));
+  const { url, close } = await serve(site);
+  const files = [
+    { arch: 'quantized_mobilenet_v3_large', path: path('00000000'), mb: 2.3 },
+    { arch: 'mobilenet_v3_large', path: 'mobilenet_v3_large-5c1a4163.pth', mb: 21.1 },
+    { arch: ARCH, path: path(HASH), mb: 2.3, resize: 320 },
+  ];
+  const outcome = await makeWeights({ site: url, files, kept, folder: made }).then(String, String);
+  close();
+  expect(outcome).toContain('no quantized_mobilenet_v3_large: mobilenet_v3_small-00000000.pth has the SHA-256');
+  expect(outcome).toContain(`no mobilenet_v3_large: ${url}mobilenet_v3_large-5c1a4163.pth answers 404.`);
+  expect(outcome.split('\n')).toHaveLength(2);
+  // At a size of its own.
+  const file = `${ARCH}_320.int8.safetensors`;
+  expect(readdirSync(made).sort()).toEqual(['index.json', `${ARCH}_320.f16.safetensors`, file]);
+  expect(mobilesightJson(['info', join(made, file)])).toMatchObject({ preset: { resize: 320 }, input: [224, 224] });
+  const index: unknown = JSON.parse(readFileSync(join(made, 'index.json'), 'utf8'));
+  expect(index).toMatchObject(['int8', 'f32'].map((dtype) => ({ arch: ARCH, resize: 320, dtype })));
+  expect(readdirSync(kept)).toEqual([path(HASH)]);
+});
+
+test('without network npm run weights says so in one line', () => {
+  const env = { ...process.env, HOME: folder('home') };
+  const args = [join(root, 'pkg-config/weights.mjs'), '--site', 'http://localhost:1/'];
+  const { status, stdout, stderr } = spawnSync('node', args, { env, encoding: 'utf8' });
+  expect([status, stdout]).toEqual([1, '']);
+  expect(stderr).toBe('Weights: http://localhost:1/ cannot be reached from here; connect and run it again.\n');
 });

@@ -28,7 +28,14 @@ describe('the models of the page', () => {
     const rows = [...registry.matchAll(/arch: "(\w+)",\s+task: Task::(\w+),/g)].map(([, arch, task]) => [arch, task]);
     expect(rows.length).toBeGreaterThan(7);
     const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
-    expect(BUILDERS.map(({ arch, task }) => [arch, capital(task)])).toEqual(rows);
+    const presets = BUILDERS.filter(({ resize }) => resize === undefined);
+    expect(presets.map(({ arch, task }) => [arch, capital(task)])).toEqual(rows);
+    expect(new Set(BUILDERS.map(({ title }) => title)).size).toBe(BUILDERS.length);
+  });
+
+  it('have LR-ASPP at 520 and at 320', () => {
+    const sizes = BUILDERS.filter(({ arch }) => arch === 'lraspp_mobilenet_v3_large').map(({ resize }) => resize);
+    expect(sizes).toEqual([undefined, 320]);
   });
 
   it('without weights can be seen, not chosen', () => {

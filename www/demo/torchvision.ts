@@ -9,6 +9,8 @@ import type { ModelRow } from './models.ts';
 interface Builder {
   task: Task;
   arch: string;
+  /** Shorter side of the resized picture, where it is not the preset's. */
+  resize?: number;
   title: string;
 }
 
@@ -17,6 +19,7 @@ export const BUILDERS: readonly Builder[] = [
   { task: 'detection', arch: 'fasterrcnn_mobilenet_v3_large_fpn', title: 'Faster R-CNN Large, COCO' },
   { task: 'detection', arch: 'ssdlite320_mobilenet_v3_large', title: 'SSDlite 320 Large, COCO' },
   { task: 'segmentation', arch: 'lraspp_mobilenet_v3_large', title: 'LR-ASPP Large, VOC' },
+  { task: 'segmentation', arch: 'lraspp_mobilenet_v3_large', resize: 320, title: 'LR-ASPP Large at 320, VOC' },
   { task: 'segmentation', arch: 'deeplabv3_mobilenet_v3_large', title: 'DeepLabV3 Large, VOC' },
   { task: 'segmentation', arch: 'fcn_mobilenet_v3_large', title: 'FCN Large, VOC (never released)' },
   { task: 'classification', arch: 'mobilenet_v3_large', title: 'MobileNetV3 Large, ImageNet' },
@@ -31,6 +34,7 @@ export const BUILDERS: readonly Builder[] = [
 /** A line of models/index.json. */
 interface Weights {
   arch: string;
+  resize?: number;
   dtype: ModelRow['dtype'];
   /** Relative to the page. */
   file: string;
@@ -38,9 +42,10 @@ interface Weights {
 }
 
 function isWeights(value: unknown): value is Weights {
-  const { arch, dtype, file, bytes } = (value ?? {}) as Partial<Record<keyof Weights, unknown>>;
+  const { arch, resize, dtype, file, bytes } = (value ?? {}) as Partial<Record<keyof Weights, unknown>>;
   const isDtype = dtype === 'f32' || dtype === 'int8';
-  return typeof arch === 'string' && isDtype && typeof file === 'string' && typeof bytes === 'number';
+  const isSize = resize === undefined || typeof resize === 'number';
+  return typeof arch === 'string' && isSize && isDtype && typeof file === 'string' && typeof bytes === 'number';
 }
 
 /** The weights that are there; none where the site has no index. */
@@ -56,9 +61,9 @@ async function index(): Promise<Weights[]> {
 /** A row for each file of each builder; int8 first, as everywhere. */
 export async function torchvisionRows(): Promise<ModelRow[]> {
   const found = (await index()).sort((a, b) => b.dtype.localeCompare(a.dtype));
-  return BUILDERS.flatMap(({ task, arch, title }) =>
+  return BUILDERS.flatMap(({ task, arch, resize, title }) =>
     found
-      .filter((weights) => weights.arch === arch)
+      .filter((weights) => weights.arch === arch && weights.resize === resize)
       .map(({ file, bytes, dtype }) => ({ task, title, file, bytes, dtype })),
   );
 }

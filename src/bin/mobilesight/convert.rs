@@ -20,7 +20,8 @@ Examples:
   mobilesight convert mine.pth -o mine.safetensors --dtype f16 --labels names.txt --license MIT
   mobilesight convert low.pth -o low.safetensors --preset low.json    with {\"resize\": 320} in low.json
 
-Names and shapes tell the architecture, its classes, widths, kernels and squeeze-excites. Strides, activations and dilations
+Names and shapes tell the architecture, its classes, widths, kernels and squeeze-excites; where they fit two, as Faster R-CNN's
+presets, the file's name does, if it begins with one's. Strides, activations and dilations
 leave no trace in a checkpoint: they are those of TorchVision's own table, unless --config gives an
 inverted_residual_setting. A checkpoint of TorchVision's quantisation-aware training becomes int8, with the scales that its
 observers saw, and computes what QNNPACK does. Nothing in a checkpoint is run: it is read as data.")]
@@ -34,7 +35,7 @@ pub struct Args {
     /// How floats are stored (default: f32)
     #[arg(long, value_enum)]
     dtype: Option<Dtype>,
-    /// TorchVision's name of the builder, where shapes do not tell it: fasterrcnn_mobilenet_v3_large_fpn
+    /// TorchVision's name of the builder, where neither shapes nor the file's name tell it: fasterrcnn_mobilenet_v3_large_fpn
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
     /// A JSON object of the builder's arguments, by TorchVision's names; they go before what shapes tell

@@ -9,7 +9,7 @@ pub struct ModelFile {
     /// The model: a .safetensors file, or a checkpoint of PyTorch (.pth)
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
-    /// TorchVision's name of the builder, where the weights do not tell it: fasterrcnn_mobilenet_v3_large_fpn
+    /// TorchVision's name of the builder, where neither the weights nor their file's name tell it: fasterrcnn_mobilenet_v3_large_fpn
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
 }

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 
-/// Work of a known number of steps.
+/// Work of a number of steps.
 pub struct Progress {
     bar: ProgressBar,
     lines: bool,
@@ -20,10 +20,21 @@ impl Progress {
 
     /// A step is done.
     pub fn step(&self) {
-        self.bar.inc(1);
+        self.reach(self.bar.position() + 1, self.bar.length().unwrap_or_default());
+    }
+
+    /// So many `steps` of `all` are done.
+    pub fn reach(&self, steps: u64, all: u64) {
+        self.bar.set_length(all);
+        self.bar.set_position(steps);
         if self.lines {
-            eprintln!("{} {}/{}", self.bar.message(), self.bar.position(), self.bar.length().unwrap_or_default());
+            eprintln!("{} {steps}/{all}", self.bar.message());
         }
+    }
+
+    /// Calls `print`, which writes lines, with the bar out of their way.
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::options::{count, factor, fraction};
 use crate::progress::Progress;
 use crate::weights::{WeightsFile, read_weights};
-use crate::{output, picture};
+use crate::{output, picture, report};
 use anyhow::{Context, Result};
 use mobilesight::image::Image;
 use mobilesight::quantize::{Event, Options, Scheme, quantize};
@@ -59,10 +59,14 @@ pub fn run(args: &Args) -> Result<()> {
     let bytes = read_weights(&args.from)?;
     let pictures: Vec<_> = picture::list(&args.pictures)?.iter().map(|p| picture::open(p)).collect::<Result<_>>()?;
     let images: Vec<Image> = pictures.iter().map(picture::borrow).collect::<Result<_>>()?;
-    let calibrated = Progress::new("calibrate", images.len(), args.progress);
+    let mut progress = Progress::new("calibrate", images.len(), args.progress);
+    let mut told = Ok(());
     let mut listen = |event: Event| match event {
-        Event::Calibrated(_) => calibrated.step(),
-        Event::Measured(words) => println!("{words}"),
+        Event::Calibrated(_) => progress.step(),
+        Event::Searched(0, all) => progress = Progress::new("search", all, args.progress),
+        Event::Searched(done, all) => progress.reach(done as u64, all as u64),
+        Event::Measured(words) if told.is_ok() => told = progress.suspend(|| report::line(words)),
+        Event::Measured(_) => {}
     };
     let mut quantised = || {
         let file = WeightsFile::new(&args.from, &bytes)?;
@@ -71,9 +75,10 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let written: mobilesight::Result<Vec<u8>> = quantised();
     let written = written.with_context(|| args.from.display().to_string())?;
+    drop(progress);
     output::write(&args.output, &written)?;
-    println!("{}: {} bytes, of {}", args.output.display(), written.len(), bytes.len());
-    Ok(())
+    told?;
+    report::line(&format!("{}: {} bytes, of {}", args.output.display(), written.len(), bytes.len()))
 }
 
 fn options(args: &Args) -> Options {

@@ -1,6 +1,7 @@
 //! Faster R-CNN on MobileNetV3-Large with a feature pyramid: torchvision/models/detection/faster_rcnn.py,
 //! backbone_utils.py and ops/feature_pyramid_network.py.
 
+use super::former_names::{INNER_BLOCKS, LAYER_BLOCKS, Path, path};
 use super::roi_heads::{BoxConfig, RoiHeads};
 use super::rpn::{Rpn, RpnConfig};
 use super::transform::transform;
@@ -78,7 +79,7 @@ pub struct FasterRcnn {
 }
 
 impl FasterRcnn {
-    /// Reads the model by TorchVision's names.
+    /// Reads the model by TorchVision's names, of today or before torchvision 0.13.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape.
@@ -92,16 +93,16 @@ impl FasterRcnn {
         }
         let tap = stages[stages.len() - 2];
         let [low, high] = [tap, setting.len() + 1].map(|index| body.layer(index));
-        let fpn = |leaf: &str, input: &Conv2d, kernel, residual: Option<&Format>| {
-            let name = format!("backbone.fpn.{leaf}.0");
+        let fpn = |layer: Path, input: &Conv2d, kernel, residual: Option<&Format>| {
+            let name = path(weights, layer);
             let channels = (input.out_channels(), FPN_CHANNELS);
-            Conv2d::load_adding(weights, &name, (input.output(), residual), channels, kernel, Activation::Identity)
+            Conv2d::load_adding(weights, name, (input.output(), residual), channels, kernel, Activation::Identity)
         };
-        let top = fpn("inner_blocks.1", high, 1, None)?;
-        let merge = fpn("inner_blocks.0", low, 1, Some(top.output()))?;
+        let top = fpn(INNER_BLOCKS[1], high, 1, None)?;
+        let merge = fpn(INNER_BLOCKS[0], low, 1, Some(top.output()))?;
         let inner_blocks = [merge, top];
         let layer_blocks =
-            [fpn("layer_blocks.0", &inner_blocks[0], 3, None)?, fpn("layer_blocks.1", &inner_blocks[1], 3, None)?];
+            [fpn(LAYER_BLOCKS[0], &inner_blocks[0], 3, None)?, fpn(LAYER_BLOCKS[1], &inner_blocks[1], 3, None)?];
         let features = Format::of_both(layer_blocks[0].output(), layer_blocks[1].output());
         Ok(FasterRcnn {
             rpn: Rpn::load(weights, &features, FPN_CHANNELS)?,

@@ -1,5 +1,6 @@
 //! The region proposal network: torchvision/models/detection/rpn.py and anchor_utils.py.
 
+use super::former_names::{RPN_CONV, path};
 use crate::Result;
 use crate::kernels::Activation;
 use crate::models::Options;
@@ -52,13 +53,13 @@ impl Rpn {
     /// # Errors
     /// [`crate::Error::WeightsMismatch`] names the tensor that is missing or of another shape.
     pub fn load(weights: &dyn Weights, features: &Format, channels: usize) -> Result<Rpn> {
-        let layer = |leaf: &str, input: &Format, n, kernel, activation| {
-            Conv2d::load(weights, &format!("rpn.head.{leaf}"), input, (channels, n), kernel, activation)
+        let layer = |name: &str, input: &Format, n, kernel, activation| {
+            Conv2d::load(weights, name, input, (channels, n), kernel, activation)
         };
-        let conv = layer("conv.0.0", features, channels, 3, Activation::Relu)?;
+        let conv = layer(path(weights, RPN_CONV), features, channels, 3, Activation::Relu)?;
         Ok(Rpn {
-            cls_logits: layer("cls_logits", conv.output(), ANCHORS, 1, Activation::Identity)?,
-            bbox_pred: layer("bbox_pred", conv.output(), 4 * ANCHORS, 1, Activation::Identity)?,
+            cls_logits: layer("rpn.head.cls_logits", conv.output(), ANCHORS, 1, Activation::Identity)?,
+            bbox_pred: layer("rpn.head.bbox_pred", conv.output(), 4 * ANCHORS, 1, Activation::Identity)?,
             conv,
         })
     }

@@ -99,6 +99,10 @@ impl Weights for SplitBackbone<'_> {
         self.weights.info(&self.rename(name))
     }
 
+    fn float_dtypes(&self) -> &'static [Dtype] {
+        self.weights.float_dtypes()
+    }
+
     fn is_quantised(&self) -> bool {
         self.weights.is_quantised()
     }

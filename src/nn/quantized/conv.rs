@@ -10,7 +10,7 @@ use crate::kernels::depthwise_i8::{self, depthwise_i8};
 use crate::kernels::epilogue_i8::ValuesMut;
 use crate::kernels::pack_i8::{MAX_K, PackedB, PackedDepthwise};
 use crate::kernels::{Activation, Pixels};
-use crate::quant::{Epilogue, QWeights, mismatch};
+use crate::quant::{Epilogue, QWeights, check_bias, check_scales, mismatch};
 use crate::simd::{Best, DotKind};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -99,13 +99,16 @@ impl Conv2d {
         if layer.k() > MAX_K {
             return Err(mismatch(name, &format!("is int8 with sums of more than {MAX_K} products")));
         }
+        // All that can be wrong but the weights' own values is found before there is room for them.
         let m = weights.f32(&format!("{name}.weight_scale"), &[1])?[0] * input.params.scale()[0];
+        check_scales(&format!("{name}.weight_scale"), &[m])?;
         let bias = weights.f32(&format!("{name}.bias"), &[n])?;
+        check_bias(name, &bias)?;
+        let bias: Vec<f32> = bias.iter().map(|b| (b / m).round_ties_even() * m).collect();
+        let output = output(weights, name, n)?;
         let weight = layer.int8_weight(weights)?;
         let has_lowest = weight.contains(&i8::MIN);
         let weight = QWeights::full_range(&format!("{name}.weight_scale"), weight, vec![m; n])?;
-        let bias: Vec<f32> = bias.iter().map(|b| (b / m).round_ties_even() * m).collect();
-        let output = output(weights, name, n)?;
         let epilogue = Epilogue::new(name, &weight, &bias, layer.activation, Some(&output.params), None)?;
         let zero_point = input.params.zero_point();
         let packed = match layer.is_depthwise {

@@ -6,65 +6,57 @@
 //!
 //! Every instruction takes at least a byte and there are no jumps, so a pickle of n bytes ends after n steps. Values live in an
 //! arena and refer to one another by index: a value that many refer to is stored once, cycles need no care, and nothing
-//! recurses. Strings are borrowed from the file; the limits below bound the rest.
+//! recurses. Strings are borrowed from the file. A byte of pickle can make a value of many bytes, so what values take is counted, and
+//! is no more than the file is large, or than [`LEAST_ROOM`].
+
+mod op;
+mod value;
 
 use super::torch_tensor::{MOST_DIMENSIONS, Storage, TorchTensor, storage_dtype};
 use crate::{Error, Result};
-use safetensors::Dtype;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use value::{Arena, Global};
+pub(super) use value::{Id, Value};
 
 /// Longest pickle that is read: one of the family's is under 300 KB.
 const MOST_BYTES: usize = 4 << 20;
-/// Most values in a pickle; the largest of the family has some 20 thousand.
-const MOST_VALUES: usize = 1 << 18;
+/// Longest name of a storage: a number.
+const MOST_KEY: usize = 1 << 8;
+/// Bytes that values may take in a file that is smaller: the quantisation-aware classifier's take over 2 MB at any width.
+const LEAST_ROOM: usize = 4 << 20;
+/// Bytes that an entry of the memo takes at most, in a node that is half full.
+const MEMO_ENTRY: usize = 32;
+/// Bytes that an element takes at most in a list that grows: the old list and the new one, twice as long.
+const ELEMENT: usize = 3 * size_of::<Id>();
+/// Elements that a list has room for from the first one on.
+const LEAST_LIST: usize = 4;
+/// Bytes that a dictionary's pair takes at most, and as a tensor in the maps that the file makes of a state_dict.
+const PAIR: usize = 2 * ELEMENT + 128;
 /// Most values on the stack at a time: the pickler sends what is long in parts of a thousand.
 const MOST_STACK: usize = 1 << 14;
-
-/// An index in [`Pickle`]'s arena.
-pub(super) type Id = usize;
-
-/// What an instruction can put on the stack.
-#[derive(Debug)]
-pub(super) enum Value<'a> {
-    /// None, a bool, a float, or an integer of over 64 bits: nothing that is asked for.
-    Plain,
-    Int(i64),
-    Str(&'a str),
-    Sequence(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Storage(Storage<'a>),
-    Tensor(TorchTensor<'a>),
-}
-
-/// The names that a state_dict may refer to.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    StorageType(Dtype),
-}
 
 /// The values of a pickle, and which of them it is of.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    values: Vec<Value<'a>>,
+    values: Arena<'a>,
     pub root: Id,
 }
 
 impl<'a> Pickle<'a> {
-    /// Runs the program `bytes`.
-    pub fn read(bytes: &'a [u8]) -> Result<Self> {
+    /// Runs the program `bytes` of a file of `file_len` bytes.
+    pub fn read(bytes: &'a [u8], file_len: usize) -> Result<Self> {
         if bytes.len() > MOST_BYTES {
             return Err(refuse(format_args!("has a pickle of {} bytes, over {MOST_BYTES}", bytes.len())));
         }
         let mut machine = Machine {
             rest: bytes,
-            values: vec![Value::Plain],
+            // The rest is for the stack, and for the archive's own list.
+            room: (file_len - file_len / 8).max(LEAST_ROOM),
+            values: Arena::of(Value::Plain),
             stack: Vec::new(),
             marks: Vec::new(),
-            memo: HashMap::new(),
+            memo: BTreeMap::new(),
         };
         while let [code, rest @ ..] = machine.rest {
             machine.rest = rest;
@@ -89,53 +81,25 @@ pub(super) fn refuse(what: impl std::fmt::Display) -> Error {
     ))
 }
 
+/// The beginning of `name`, for a message: a file's names are of any length.
+pub(super) fn shown(name: &str) -> &str {
+    name.char_indices().nth(80).map_or(name, |(end, _)| &name[..end])
+}
+
 fn ends_early() -> Error {
     Error::WeightsTruncated("the checkpoint's pickle ends too early; load the file again".to_string())
 }
 
-/// The instructions that torch.save uses, by pickletools' names.
-mod op {
-    pub const MARK: u8 = b'(';
-    pub const STOP: u8 = b'.';
-    pub const PROTO: u8 = 0x80;
-    pub const NONE: u8 = b'N';
-    pub const NEWTRUE: u8 = 0x88;
-    pub const NEWFALSE: u8 = 0x89;
-    pub const BININT: u8 = b'J';
-    pub const BININT1: u8 = b'K';
-    pub const BININT2: u8 = b'M';
-    pub const LONG1: u8 = 0x8a;
-    pub const BINFLOAT: u8 = b'G';
-    pub const BINUNICODE: u8 = b'X';
-    pub const EMPTY_LIST: u8 = b']';
-    pub const APPEND: u8 = b'a';
-    pub const APPENDS: u8 = b'e';
-    pub const EMPTY_TUPLE: u8 = b')';
-    pub const TUPLE: u8 = b't';
-    pub const TUPLE1: u8 = 0x85;
-    pub const TUPLE2: u8 = 0x86;
-    pub const TUPLE3: u8 = 0x87;
-    pub const EMPTY_DICT: u8 = b'}';
-    pub const SETITEM: u8 = b's';
-    pub const SETITEMS: u8 = b'u';
-    pub const BINGET: u8 = b'h';
-    pub const LONG_BINGET: u8 = b'j';
-    pub const BINPUT: u8 = b'q';
-    pub const LONG_BINPUT: u8 = b'r';
-    pub const GLOBAL: u8 = b'c';
-    pub const REDUCE: u8 = b'R';
-    pub const BUILD: u8 = b'b';
-    pub const BINPERSID: u8 = b'Q';
-}
-
 struct Machine<'a> {
     rest: &'a [u8],
-    /// The arena; the first value stands for all that are [`Value::Plain`].
-    values: Vec<Value<'a>>,
+    /// Bytes that more values may take.
+    room: usize,
+    /// The first value stands for all that are [`Value::Plain`].
+    values: Arena<'a>,
     stack: Vec<Id>,
     /// Heights of the stack at each MARK.
     marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+    memo: BTreeMap<u32, Id>,
 }
 
 impl<'a> Machine<'a> {
@@ -198,9 +162,16 @@ impl<'a> Machine<'a> {
     }
 
     fn push(&mut self, value: Value<'a>) -> Result<()> {
-        self.values.push(value);
-        bounded(self.values.len(), MOST_VALUES, "values")?;
-        self.push_id(self.values.len() - 1)
+        self.take_room(size_of::<Value>())?;
+        let id = self.values.push(value);
+        self.push_id(id)
+    }
+
+    /// Counts `bytes` of memory.
+    fn take_room(&mut self, bytes: usize) -> Result<()> {
+        let left = self.room.checked_sub(bytes);
+        self.room = left.ok_or_else(|| refuse("has a pickle whose values take more memory than the file"))?;
+        Ok(())
     }
 
     /// Takes the top of the stack, which lies above the last mark.
@@ -222,6 +193,7 @@ impl<'a> Machine<'a> {
     /// Takes what lies above the last mark, and the mark.
     fn pop_mark(&mut self) -> Result<Vec<Id>> {
         let mark = self.marks.pop().ok_or_else(|| refuse("has a pickle that goes back to a mark it did not set"))?;
+        self.take_room((self.stack.len() - mark) * size_of::<Id>())?;
         Ok(self.stack.split_off(mark))
     }
 
@@ -258,17 +230,20 @@ impl<'a> Machine<'a> {
     }
 
     fn tuple(&mut self, n: usize) -> Result<()> {
+        self.take_room(n.max(LEAST_LIST) * size_of::<Id>())?;
         let items = self.pop_many(n)?;
         self.push(Value::Sequence(items))
     }
 
     fn append(&mut self, mut more: Vec<Id>) -> Result<()> {
+        self.take_room(more.len().max(LEAST_LIST) * ELEMENT)?;
         let Value::Sequence(items) = self.top()? else { return Err(refuse("appends to what is no list")) };
         items.append(&mut more);
         Ok(())
     }
 
     fn set_items(&mut self, pairs: &[Id]) -> Result<()> {
+        self.take_room(pairs.len() / 2 * PAIR)?;
         let Value::Dict(items) = self.top()? else { return Err(refuse("sets an item of what is no dict")) };
         let (pairs, []) = pairs.as_chunks() else { return Err(refuse("has a key without a value")) };
         items.extend(pairs.iter().map(|[key, value]| (*key, *value)));
@@ -282,8 +257,8 @@ impl<'a> Machine<'a> {
 
     fn put(&mut self, index: u32) -> Result<()> {
         let id = self.pop()?;
+        self.take_room(MEMO_ENTRY)?;
         self.memo.insert(index, id);
-        bounded(self.memo.len(), MOST_VALUES, "values in its memo")?;
         self.push_id(id)
     }
 
@@ -295,7 +270,10 @@ impl<'a> Machine<'a> {
             ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
             _ => match storage_dtype(module, name) {
                 Some(dtype) => Global::StorageType(dtype),
-                None => return Err(refuse(format_args!("refers to {module}.{name}, which no state_dict needs"))),
+                None => {
+                    let (module, name) = (shown(module), shown(name));
+                    return Err(refuse(format_args!("refers to {module}.{name}, which no state_dict needs")));
+                }
             },
         };
         self.push(Value::Global(global))
@@ -315,7 +293,9 @@ impl<'a> Machine<'a> {
             }
             (Global::RebuildTensor, [storage, offset, shape, strides, _, _]) => {
                 let tensor = self.tensor(*storage, *offset, *shape, *strides)?;
-                self.push(Value::Tensor(tensor))
+                let numbers = tensor.shape.len() + tensor.strides.len();
+                self.take_room(size_of::<TorchTensor>() + (numbers + 2 + 2 * LEAST_LIST) * size_of::<usize>())?;
+                self.push(Value::Tensor(Arc::new(tensor)))
             }
             (function, arguments) => {
                 Err(refuse(format_args!("calls {function:?} with {} arguments that do not fit it", arguments.len())))
@@ -347,6 +327,7 @@ impl<'a> Machine<'a> {
         else {
             return Err(bad());
         };
+        bounded(key.len(), MOST_KEY, "bytes in a storage's name")?;
         let storage = Storage { key, dtype: *dtype, len: usize::try_from(*len).map_err(|_| bad())? };
         self.push(Value::Storage(storage))
     }
