@@ -1,21 +1,11 @@
 //! The weights of a file whose values have not come yet: its names, shapes and dtypes, with values that any builder takes.
 
-use super::{SafeTensorsFile, TensorInfo, Weights, mismatch};
+use super::{SafeTensorsFile, TensorInfo, Weights};
 use crate::Result;
 use ::safetensors::Dtype;
 
 /// Zeros, and ones for scales, under the names of a file whose header is there.
 pub struct Blank<'a>(pub &'a SafeTensorsFile<'a>);
-
-impl Blank<'_> {
-    /// Holds a tensor against the header: what is not there takes no memory.
-    fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
-        if !self.contains(name) {
-            return Err(mismatch(name, "is missing"));
-        }
-        self.check_shape(name, shape)
-    }
-}
 
 /// Calls `each` with every row of a tensor of `shape`, filled with `value`.
 fn filled<T: Copy>(shape: &[usize], value: T, each: &mut dyn FnMut(usize, &[T])) {
@@ -29,13 +19,13 @@ impl Weights for Blank<'_> {
     }
 
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
-        self.check(name, shape)?;
+        self.check(name, shape, self.float_dtypes())?;
         filled(shape, if name.ends_with("scale") { 1.0 } else { 0.0 }, each);
         Ok(())
     }
 
-    fn byte_rows(&self, name: &str, shape: &[usize], _: Dtype, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
-        self.check(name, shape)?;
+    fn byte_rows(&self, name: &str, shape: &[usize], dtype: Dtype, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.check(name, shape, &[dtype])?;
         filled(shape, 0, each);
         Ok(())
     }
