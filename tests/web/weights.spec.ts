@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from '@playwright/test';
+import { mobilesightJson } from '../../pkg-config/cli.mjs';
 import { serve } from '../../pkg-config/serve.mjs';
 import { makeWeights } from '../../pkg-config/weights.mjs';
 import { expect, root, test } from './support.ts';
@@ -69,6 +70,12 @@ test('checkpoints become models of the page, whose classes have bars', async ({ 
     for (const { score, share } of rows) expect(Math.abs(share - score)).toBeLessThan(0.02);
     expect(rows.map(({ score }) => score)).toEqual(rows.map(({ score }) => score).sort((a, b) => b - a));
   }
+});
+
+test('the menu is the registry', () => {
+  const { models } = mobilesightJson(['models']) as { models: { arch: string; task: string }[] };
+  const rows = (list: readonly { arch: string; task: string }[]) => list.map(({ arch, task }) => ({ arch, task }));
+  expect(rows(BUILDERS)).toEqual(rows(models));
 });
 
 test('models without weights are shown, and cannot be chosen', async ({ page }) => {
