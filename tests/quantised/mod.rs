@@ -76,18 +76,13 @@ pub fn small(arch: &str) -> (Generated, Metadata) {
     (weights, metadata)
 }
 
-/// The int8 file of the small model.
+/// The int8 file of the small model, with everything in int8 that can be.
 pub fn int8_file(arch: &str) -> Vec<u8> {
     let (weights, metadata) = small(arch);
-    quantised(&weights, &metadata)
-}
-
-/// The int8 file of a model, with everything in int8 that can be.
-pub fn quantised(weights: &Generated, metadata: &Metadata) -> Vec<u8> {
     let pictures = [rgba(0), rgba(1)];
     let images = [0, 1].map(|i| Image::new(&pictures[i], SIDE, SIDE).unwrap());
     let options = QuantizeOptions { max_drop: 1.0, search_pictures: 1, ..QuantizeOptions::default() };
-    quantize(weights, metadata, &images, &options, &mut |_| ()).unwrap()
+    quantize(&weights, &metadata, &images, &options, &mut |_| ()).unwrap()
 }
 
 /// The bits of every activation of a run on `rgba(0)`, by name, and the result.
