@@ -33,7 +33,7 @@ node('Lint of the page', 'eslint/bin/eslint.js', ['.']);
 node('Format of the page', 'prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.']);
 node('Types of the page', 'typescript/bin/tsc', ['--noEmit']);
 cargo('Native tests', ['test', '--locked', '--release', '--features', 'cli']);
-cargo('Native tests with threads', ['test', '--locked', '--release', '--features', 'threads']);
+cargo('Native tests with threads', ['test', '--locked', '--release', '--features', 'cli,threads']);
 const runner = ensureTestRunner();
 for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, runner, driver, variant);
 await buildPage();

@@ -3,14 +3,16 @@
 #![cfg(not(feature = "threads"))]
 
 mod generator;
+#[cfg(feature = "cli")]
+#[allow(dead_code, reason = "its runs serve other tests")]
+mod quantised;
+mod whole;
 
 use generator::GeneratedWeights;
 use mobilesight::image::Image;
 use mobilesight::models::registry::REGISTRY;
-use mobilesight::models::{Options, Output};
+use mobilesight::models::{Model, Options, Output};
 use mobilesight::nn::Context;
-use mobilesight::weights::Metadata;
-use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -54,30 +56,44 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
+/// How often each of three runs asks for memory.
+fn counts(model: &dyn Model) -> [usize; 3] {
+    let rgba = whole::rgba();
+    let image = Image::new(&rgba, whole::SIZE.0, whole::SIZE.1).unwrap();
+    let (mut cx, mut output) = (Context::default(), Output::default());
+    [(); 3].map(|()| {
+        let before = ALLOCATIONS.get();
+        let input = model.preprocess(&mut cx, image);
+        let size = input.size;
+        let raw = model.forward(&mut cx, input, &Options::default());
+        raw.postprocess(&mut cx, size, (image.height, image.width), &mut output);
+        ALLOCATIONS.get() - before
+    })
+}
+
+fn check(model: &dyn Model, what: &str) {
+    let counts = counts(model);
+    assert!(counts[0] > 0, "the first run of {what} allocates");
+    assert_eq!(counts[1..], [0, 0], "{what}");
+}
+
 #[test]
 fn a_run_after_the_first_allocates_nothing() {
-    let rgba: Vec<u8> = (0..90 * 120 * 4).map(|i| (i * 7 % 251) as u8).collect();
-    let image = Image::new(&rgba, 120, 90).unwrap();
     for row in REGISTRY {
-        let metadata = Metadata {
-            arch: row.arch.to_string(),
-            labels: vec![String::new(); 7],
-            config: json!({"representation_size": 32, "min_size": 128, "max_size": 256}),
-            preset: if row.labels.lines().count() == 21 { json!({"resize": 96}) } else { Value::Null },
-            source: None,
-            license: None,
-        };
-        let model = (row.load)(&GeneratedWeights, &metadata).unwrap();
-        let (mut cx, mut output) = (Context::default(), Output::default());
-        let counts = [(); 3].map(|()| {
-            let before = ALLOCATIONS.get();
-            let input = model.preprocess(&mut cx, image);
-            let size = input.size;
-            let raw = model.forward(&mut cx, input, &Options::default());
-            raw.postprocess(&mut cx, size, (image.height, image.width), &mut output);
-            ALLOCATIONS.get() - before
-        });
-        assert!(counts[0] > 0, "the first run of {} allocates", row.arch);
-        assert_eq!(counts[1..], [0, 0], "{}", row.arch);
+        let model = (row.load)(&GeneratedWeights, &whole::metadata(row.arch)).unwrap();
+        check(&*model, row.arch);
+    }
+}
+
+/// The quantiser's models; TorchVision's own int8 is above.
+#[cfg(feature = "cli")]
+#[test]
+fn a_run_in_int8_after_the_first_allocates_nothing() {
+    use mobilesight::weights::SafeTensorsFile;
+    for row in REGISTRY.iter().filter(|row| row.quantised().is_none()) {
+        let file = quantised::int8_file(row.arch);
+        let source = SafeTensorsFile::new(&file).unwrap();
+        let model = (row.load)(&source, &source.metadata().unwrap().unwrap()).unwrap();
+        check(&*model, &format!("{} in int8", row.arch));
     }
 }

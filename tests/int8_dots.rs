@@ -42,7 +42,7 @@ fn every_dot_and_any_number_of_threads_give_the_same_integers() {
         #[cfg(feature = "threads")]
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            assert_eq!(pool.install(|| result()), want, "{arch}, {threads} threads");
+            assert_eq!(pool.install(result), want, "{arch}, {threads} threads");
         }
     }
 }

@@ -4,6 +4,7 @@
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
+mod dots;
 mod oracle;
 
 /// `$run::<S>(arguments)` in every instruction set of the build.

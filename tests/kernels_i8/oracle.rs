@@ -1,11 +1,10 @@
-//! The int8 oracle: naive loops over the specification in src/quant.rs, values to feed it, and the dots that CPUs have.
+//! The int8 oracle: naive loops over the specification in src/quant.rs, and values to feed it.
 
 #[path = "../oracle/shape.rs"]
 mod shape;
 
 use mobilesight::kernels::Activation;
 use mobilesight::quant::{Epilogue, QParams, QWeights, Residual, dot};
-use mobilesight::simd::{ByteDot, Scalar};
 pub use shape::Shape;
 
 pub const ACTIVATIONS: [Activation; 5] =
@@ -121,39 +120,4 @@ pub fn finish(e: &Epilogue, sums: &[i32], n: usize, residual: impl Fn(usize) -> 
 /// The bytes of outputs t.
 pub fn quantise(e: &Epilogue, t: &[f32], n: usize) -> Vec<u8> {
     t.iter().enumerate().map(|(i, t)| e.quantise(*t, i % n)).collect()
-}
-
-/// Products of a weight, signed, and an activation, as `a` reads it.
-fn products(w: [u8; 16], a: [u8; 16], read: impl Fn(u8) -> i32) -> [i32; 16] {
-    std::array::from_fn(|i| i32::from(w[i] as i8) * read(a[i]))
-}
-
-fn add_fours(p: [i32; 16], acc: [i32; 4]) -> [i32; 4] {
-    std::array::from_fn(|i| acc[i] + p[4 * i..][..4].iter().sum::<i32>())
-}
-
-/// x86 with VNNI.
-pub struct Vnni;
-impl ByteDot<Scalar> for Vnni {
-    fn dot_add(w: [u8; 16], a: [u8; 16], acc: [i32; 4]) -> [i32; 4] {
-        add_fours(products(w, a, i32::from), acc)
-    }
-}
-
-/// Arm.
-pub struct Sdot;
-impl ByteDot<Scalar> for Sdot {
-    fn dot_add(w: [u8; 16], a: [u8; 16], acc: [i32; 4]) -> [i32; 4] {
-        add_fours(products(w, a, |a| i32::from(a as i8)), acc)
-    }
-}
-
-/// x86 without VNNI: pairs saturate in i16.
-pub struct Pmaddubsw;
-impl ByteDot<Scalar> for Pmaddubsw {
-    fn dot_add(w: [u8; 16], a: [u8; 16], acc: [i32; 4]) -> [i32; 4] {
-        let p = products(w, a, i32::from);
-        let pair = |i: usize| (p[2 * i] + p[2 * i + 1]).clamp(-32768, 32767);
-        std::array::from_fn(|i| acc[i] + pair(2 * i) + pair(2 * i + 1))
-    }
 }

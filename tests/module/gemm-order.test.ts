@@ -1,12 +1,26 @@
 /**
- * Reads the built relaxed modules: in the inner loop of the f32 GEMM each splat of A must come right before its two multiplies. With 12
- * accumulators, 2 vectors of B and 1 splat V8's 15 registers are full; a splat that is hoisted spills, at half the speed.
+ * Reads the built modules: in the inner loops of the GEMMs each splat of A must come right before its two multiplies. With 12 accumulators
+ * of f32, 2 vectors of B and 1 splat V8's 15 registers are full, and with 10 of i32, as much and a product, too; a splat that is hoisted
+ * spills, at half the speed.
  */
 import { readFileSync } from 'node:fs';
 import binaryen from 'binaryen';
 import { describe, expect, it } from 'vitest';
 
-const ROWS = 6;
+/** The word that multiplies, and the rows of the tile. */
+const GEMMS = {
+  f32: { word: 'f32x4.relaxed_madd', rows: 6 },
+  'i16 dot': { word: 'i32x4.dot_i16x8_s', rows: 5 },
+  'relaxed dot': { word: 'i32x4.relaxed_dot_i8x16_i7x16_add_s', rows: 5 },
+};
+
+/** Without relaxed SIMD a multiply of f32 is two words, and no dot is of bytes. */
+const MODULES: Record<string, (keyof typeof GEMMS)[]> = {
+  simd128: ['i16 dot'],
+  relaxed: ['f32', 'i16 dot', 'relaxed dot'],
+  'simd128-threads': ['i16 dot'],
+  'relaxed-threads': ['f32', 'i16 dot', 'relaxed dot'],
+};
 
 /** The words of a module in the order in which they run. */
 function instructions(file: string): string[] {
@@ -31,21 +45,24 @@ function innerLoops(lines: string[]): string[][] {
   return loops;
 }
 
-/** 's' for a splat of A and 'm' for a multiply, in order. */
-function pattern(body: string[]): string {
+/** 's' for a splat of A and 'm' for `word`, in order. */
+function pattern(body: string[], word: string): string {
   const letters = body.map((line) => {
     if (line.startsWith('v128.load32_splat')) return 's';
-    return line.startsWith('f32x4.relaxed_madd') ? 'm' : '';
+    return line.startsWith(word) ? 'm' : '';
   });
   return letters.join('');
 }
 
-describe.each(['relaxed', 'relaxed-threads'])('the GEMM of the module %s', (name) => {
-  it('keeps each splat right before its multiplies', () => {
-    const file = new URL(`../../dist/package/engine/${name}/mobilesight_bg.wasm`, import.meta.url).pathname;
-    const patterns = innerLoops(instructions(file)).map(pattern);
-    const tile = patterns.filter((p) => p.length === 3 * ROWS && p.replaceAll('s', '').length === 2 * ROWS);
+describe.each(Object.entries(MODULES))('the module %s', (name, gemms) => {
+  const file = new URL(`../../dist/package/engine/${name}/mobilesight_bg.wasm`, import.meta.url).pathname;
+  const loops = innerLoops(instructions(file));
+
+  it.each(gemms)('keeps each splat right before its multiplies in the GEMM by %s', (gemm) => {
+    const { word, rows } = GEMMS[gemm];
+    const patterns = loops.map((body) => pattern(body, word));
+    const tile = patterns.filter((p) => p.length === 3 * rows && p.replaceAll('s', '').length === 2 * rows);
     expect(tile.length).toBeGreaterThan(0);
-    for (const found of tile) expect(found).toBe('smm'.repeat(ROWS));
+    for (const found of tile) expect(found).toBe('smm'.repeat(rows));
   });
 });

@@ -11,6 +11,8 @@ declare module '*/pkg-config/serve.mjs' {
 }
 
 declare module '*/pkg-config/cli.mjs' {
+  export function mobilesight(what: string, args: string[]): void;
+  export function cargoExample(name: string, args: string[]): void;
   export function mobilesightJson(args: string[]): unknown;
 }
 

@@ -73,6 +73,12 @@ test('checkpoints become models of the page, whose classes have bars', async ({ 
   }
 });
 
+test('the menu is the registry', () => {
+  const { models } = mobilesightJson(['models']) as { models: { arch: string; task: string }[] };
+  const rows = (list: readonly { arch: string; task: string }[]) => list.map(({ arch, task }) => ({ arch, task }));
+  expect(rows(BUILDERS)).toEqual(rows(models));
+});
+
 test('models without weights are shown, and cannot be chosen', async ({ page }) => {
   await page.goto('./');
   await expect(page.getByLabel('Classes')).toBeDisabled();

@@ -20,7 +20,7 @@ export const MODELS: readonly ModelRow[] = [
   {
     ...DETECTOR,
     file: './models/coco-fasterrcnn-mobilenetv3-320.int8.safetensors',
-    bytes: 12_369_831,
+    bytes: 12_265_575,
     dtype: 'int8',
   },
   {
