@@ -18,7 +18,7 @@
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
-//! | [`weighted_sum_f32`] | f32 | 4 channels of a pixel |
+//! | [`weighted_sum_f32`] | f32 to f32 or u8 | 16 channels of a pixel |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
 //! of their own. `unsafe` lives here and in `simd` only.

@@ -171,6 +171,11 @@ impl Conv2d {
         }
     }
 
+    /// How the bytes that it reads are quantised, where it is in int8.
+    pub fn reads(&self) -> Option<&Arc<Quantisation>> {
+        self.int8().map(|int8| &int8.input)
+    }
+
     /// Runs on `input` [h, w, c] with a halo of at least [`Conv2d::padding`], adding `residual` of the output's shape, bytes
     /// only where [`Conv2d::load_adding`] was told so.
     ///
