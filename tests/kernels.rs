@@ -9,7 +9,7 @@ use mobilesight::kernels::depthwise_f32::{Depthwise, Filter, depthwise_f32, pack
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
 use mobilesight::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
 use mobilesight::kernels::resize_f32::bilinear_row;
-use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear};
+use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear, bilinear_room};
 use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
 use mobilesight::kernels::{Activation, Pixels};
 use mobilesight::simd::{Best, Scalar, Simd};
@@ -395,7 +395,8 @@ fn bilinear_pictures() {
         let image = Image::new(&rgba, from.1, from.0).unwrap();
         let mut out = vec![f32::NAN; to.0 * to.1 * 3];
         let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
-        bilinear::<Best>(image, Target { size: to, normalise, out: (&mut out, at) });
+        let mut room = vec![u32::MAX; bilinear_room(to.1)];
+        bilinear::<Best>(image, Target { size: to, normalise, out: (&mut out, at) }, &mut room);
         let want = oracle::bilinear(&rgba, from, to, [0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
         assert_close(&out, &want, &(from, to));
     }

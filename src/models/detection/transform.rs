@@ -5,7 +5,7 @@
 
 use crate::image::Image;
 use crate::kernels::Pixels;
-use crate::kernels::resize_u8::{Normalise, Target, bilinear};
+use crate::kernels::resize_u8::{Normalise, Target, bilinear, bilinear_room};
 use crate::models::{Input, Output};
 use crate::nn::Context;
 use crate::nn::boxes::{Box2d, Candidate};
@@ -40,7 +40,9 @@ fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, 
         tensor.row_mut(y)[outside..].fill(0.0);
     }
     let at = Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: 3 };
-    bilinear::<Best>(image, Target { size, normalise, out: (tensor.data_mut(), at) });
+    let mut room = cx.workspace.take(bilinear_room(size.1));
+    bilinear::<Best>(image, Target { size, normalise, out: (tensor.data_mut(), at) }, &mut room);
+    cx.workspace.give(room);
     Input { tensor, size }
 }
 
