@@ -43,6 +43,7 @@ pub mod pool_f32;
 pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
+mod step_i8;
 pub mod weighted_sum_f32;
 
 pub use activation::Activation;

@@ -90,7 +90,11 @@ fn squeeze_excite_scales_by_channel() {
 
 #[test]
 fn mean_is_of_the_real_values() {
-    let (c, pixels) = (16, 35);
+    [1, 16, 64, 72, 131].into_iter().for_each(check_mean);
+}
+
+fn check_mean(c: usize) {
+    let pixels = 35;
     let p = params(40, c, 0.1);
     let x = bytes(42, pixels * c);
     // Rows of 7 pixels.
