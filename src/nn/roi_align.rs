@@ -38,6 +38,9 @@ struct Lines {
     count: usize,
 }
 
+/// Writes the weighted sum of some pixels, by their offsets.
+type Sum<'a, T> = dyn Fn(&[(usize, f32)], &mut [T]) + Sync + 'a;
+
 impl Lines {
     fn add(&mut self, offset: usize, weight: f32) {
         match self.all[..self.count].iter_mut().find(|(known, _)| *known == offset) {
@@ -79,13 +82,7 @@ impl RoiAlign {
     }
 
     /// Has `sum` write each bin of each box.
-    fn pool<T: Element + Send>(
-        &self,
-        features: &Tensor,
-        boxes: &[Box2d],
-        out: &mut Tensor<T>,
-        sum: &(dyn Fn(&[(usize, f32)], &mut [T]) + Sync),
-    ) {
+    fn pool<T: Element + Send>(&self, features: &Tensor, boxes: &[Box2d], out: &mut Tensor<T>, sum: &Sum<T>) {
         let (size, row) = (self.output_size, out.c);
         let cost = (self.sampling_ratio + 1).pow(2) * row * parallel::DEPTHWISE;
         parallel::for_each_chunk(out.data_mut(), row, cost, |i, out| {
