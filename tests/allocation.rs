@@ -7,7 +7,7 @@ mod generator;
 use generator::GeneratedWeights;
 use mobilesight::image::Image;
 use mobilesight::models::registry::REGISTRY;
-use mobilesight::models::{Options, Output};
+use mobilesight::models::{Model, Options, Output};
 use mobilesight::nn::Context;
 use mobilesight::weights::Metadata;
 use serde_json::{Value, json};
@@ -25,27 +25,32 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that are allocated.
+    static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+fn count(freed: usize, allocated: usize) {
+    ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(allocated > 0));
+    // What another thread allocated may be freed here.
+    HELD.set(HELD.get().saturating_sub(freed) + allocated);
 }
 
 // SAFETY: every call goes on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(0, layout.size());
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        count(layout.size(), 0);
         // SAFETY: the caller's.
         unsafe { System.dealloc(p, layout) }
     }
 
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(layout.size(), size);
         // SAFETY: the caller's.
         unsafe { System.realloc(p, layout, size) }
     }
@@ -54,11 +59,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-#[test]
-fn a_run_after_the_first_allocates_nothing() {
-    let rgba: Vec<u8> = (0..90 * 120 * 4).map(|i| (i * 7 % 251) as u8).collect();
-    let image = Image::new(&rgba, 120, 90).unwrap();
-    for row in REGISTRY {
+/// A small model of each architecture.
+fn models() -> impl Iterator<Item = (&'static str, Box<dyn Model>)> {
+    REGISTRY.iter().map(|row| {
         let metadata = Metadata {
             arch: row.arch.to_string(),
             labels: vec![String::new(); 7],
@@ -67,17 +70,53 @@ fn a_run_after_the_first_allocates_nothing() {
             source: None,
             license: None,
         };
-        let model = (row.load)(&GeneratedWeights, &metadata).unwrap();
+        (row.arch, (row.load)(&GeneratedWeights, &metadata).unwrap())
+    })
+}
+
+fn picture(width: usize, height: usize) -> Vec<u8> {
+    (0..width * height * 4).map(|i| (i * 7 % 251) as u8).collect()
+}
+
+fn run(model: &dyn Model, cx: &mut Context, output: &mut Output, image: Image) {
+    let input = model.preprocess(cx, image);
+    let size = input.size;
+    let raw = model.forward(cx, input, &Options::default());
+    raw.postprocess(cx, size, (image.height, image.width), output);
+}
+
+#[test]
+fn a_run_after_the_first_allocates_nothing() {
+    let rgba = picture(120, 90);
+    let image = Image::new(&rgba, 120, 90).unwrap();
+    for (arch, model) in models() {
         let (mut cx, mut output) = (Context::default(), Output::default());
         let counts = [(); 3].map(|()| {
             let before = ALLOCATIONS.get();
-            let input = model.preprocess(&mut cx, image);
-            let size = input.size;
-            let raw = model.forward(&mut cx, input, &Options::default());
-            raw.postprocess(&mut cx, size, (image.height, image.width), &mut output);
+            run(&*model, &mut cx, &mut output, image);
             ALLOCATIONS.get() - before
         });
-        assert!(counts[0] > 0, "the first run of {} allocates", row.arch);
-        assert_eq!(counts[1..], [0, 0], "{}", row.arch);
+        assert!(counts[0] > 0, "the first run of {arch} allocates");
+        assert_eq!(counts[1..], [0, 0], "{arch}");
+    }
+}
+
+/// From narrow to wide: buffers of every size class were kept for ever.
+#[test]
+fn pictures_of_many_shapes_need_the_memory_of_two() {
+    let pictures: Vec<_> = (0..16).map(|i| 60 + 4 * i).map(|width| (width, picture(width, 60))).collect();
+    let images = || pictures.iter().map(|(width, rgba)| Image::new(rgba, *width, 60).unwrap());
+    for (arch, model) in models() {
+        let held = |images: &mut dyn Iterator<Item = Image>| {
+            let (mut cx, mut output) = (Context::default(), Output::default());
+            let before = HELD.get();
+            let held = images.map(|image| {
+                run(&*model, &mut cx, &mut output, image);
+                HELD.get() - before
+            });
+            held.max().unwrap()
+        };
+        let (widest, all) = (held(&mut images().skip(15)), held(&mut images()));
+        assert!(all <= 2 * widest, "{arch} holds {all} bytes after many shapes, {widest} after the widest alone");
     }
 }

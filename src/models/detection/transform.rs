@@ -34,6 +34,7 @@ pub fn transform_fixed(cx: &mut Context, image: Image, size: (usize, usize), nor
 }
 
 fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, usize), normalise: Normalise) -> Input {
+    cx.workspace.next_run();
     let mut tensor = cx.workspace.tensor(padded.0, padded.1, 3, 1);
     for y in 0..tensor.h {
         let outside = if y < size.0 { 3 * size.1 } else { 0 };
