@@ -51,6 +51,15 @@ pub struct Conv<'a> {
     pub c: (ValuesMut<'a>, Pixels),
 }
 
+/// Some of the weights' taps, for pixels that see no others: a tap is a whole number of steps.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// The number of each of [`Conv::taps`] among all.
+    pub taps: &'a [usize],
+    /// What sums start at, [n] in eights.
+    pub starts: &'a [i32],
+}
+
 /// Where pixels lie that nobody reads.
 const NOWHERE: Pixels = Pixels { start: 0, row: 0, pixel: 0 };
 
@@ -62,6 +71,7 @@ struct Scratch {
 
 struct Job<'a> {
     conv: &'a Conv<'a>,
+    part: Option<Part<'a>>,
     finish: Finish<'a>,
 }
 
@@ -74,6 +84,8 @@ struct Block {
     panels: usize,
     first_step: usize,
     steps: usize,
+    /// The step of the weights that `first_step` multiplies.
+    weight_step: usize,
 }
 
 /// Runs `conv` with the words of `S` and its own dot of bytes.
@@ -89,21 +101,26 @@ pub fn conv_i8<S: Simd>(conv: Conv) {
 /// # Panics
 /// As for [`conv_i8`].
 pub fn conv_i8_with<S: Simd, D: ByteDot<S>>(conv: Conv) {
+    conv_i8_part::<S, D>(conv, None);
+}
+
+/// [`conv_i8_with`] of some of the taps.
+pub(super) fn conv_i8_part<S: Simd, D: ByteDot<S>>(conv: Conv, part: Option<Part>) {
     match conv.b.kind {
-        DotKind::I16 => run::<S, Pairs>(conv),
-        DotKind::I8Unsigned => run::<S, Quads<D, false>>(conv),
-        DotKind::I8Signed => run::<S, Quads<D, true>>(conv),
+        DotKind::I16 => run::<S, Pairs>(conv, part),
+        DotKind::I8Unsigned => run::<S, Quads<D, false>>(conv, part),
+        DotKind::I8Signed => run::<S, Quads<D, true>>(conv, part),
     }
 }
 
-fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
+fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
     let (h, w) = conv.size;
-    let (m, n, k) = (h * w, conv.b.n, conv.b.k);
+    let (m, n, k) = (h * w, conv.b.n, conv.taps.len() * conv.segment);
     if m == 0 {
         return;
     }
     let last = conv.taps.iter().max().map_or(0, |t| t + conv.segment);
-    assert_eq!(conv.taps.len() * conv.segment, k, "the taps are the weights' k");
+    assert!(part.map_or(k == conv.b.k, |part| part.is_of(&conv, P::K)), "the taps are the weights' k");
     assert!(conv.a.1.end(h, w, last) <= conv.a.0.len(), "a is too short");
     assert!(holds(conv.c.0.len(), conv.c.1, conv.size, n), "c is too short");
     assert!(conv.residual.is_none_or(|(r, at)| holds(r.len(), at, conv.size, n)), "residual is too short");
@@ -111,7 +128,7 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
 
     let output = conv.c.0.shared();
     let residual = conv.residual.map(|(r, _)| r);
-    let job = Job { conv: &conv, finish: Finish { epilogue: conv.epilogue, channels: n, residual, output } };
+    let job = Job { conv: &conv, part, finish: Finish { epilogue: conv.epilogue, channels: n, residual, output } };
     let panels = n.div_ceil(NR);
     let groups = panels.div_ceil(GROUP_PANELS);
     // Blocks of equal size: a short last block would have short tiles.
@@ -120,24 +137,41 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
         let (block, first_panel) = (task / groups, task % groups * GROUP_PANELS);
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let panels = GROUP_PANELS.min(panels - first_panel);
-        let mut share = Block { first, rows: end - first, first_panel, panels, first_step: 0, steps: 0 };
+        let mut share =
+            Block { first, rows: end - first, first_panel, panels, first_step: 0, steps: 0, weight_step: 0 };
         let (mut scratch, steps) = (MaybeUninit::<Scratch>::uninit(), k.div_ceil(P::K));
         let places = job.places(&share);
-        for first_step in (0..steps).step_by(CHUNK_STEPS) {
-            (share.first_step, share.steps) = (first_step, CHUNK_STEPS.min(steps - first_step));
+        // Steps whose weights lie one after the other.
+        let run = if part.is_some() { conv.segment / P::K } else { steps };
+        while share.first_step < steps {
+            let (tap, done) = (share.first_step / run, share.first_step % run);
+            share.weight_step = part.map_or(0, |part| part.taps[tap] * run) + done;
+            share.steps = CHUNK_STEPS.min(run - done);
             // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch; tasks differ in
             // pixels or in panels, and after the last step all sums are written.
             unsafe {
                 job.pack::<S, P>(&share, scratch.as_mut_ptr());
                 for panel in 0..panels {
                     let sums = job.panel::<S, P>(&share, panel, scratch.as_mut_ptr());
-                    if first_step + share.steps == steps {
+                    if share.first_step + share.steps == steps {
                         job.finish.run::<S>((first_panel + panel) * NR, sums, &places[..share.rows]);
                     }
                 }
             }
+            share.first_step += share.steps;
         }
     });
+}
+
+impl Part<'_> {
+    /// Whether it is of the weights of `conv`, whose dot takes `step` values of k at once.
+    fn is_of(&self, conv: &Conv, step: usize) -> bool {
+        let is_within = |tap: &usize| (tap + 1) * conv.segment <= conv.b.k;
+        self.taps.len() == conv.taps.len()
+            && self.taps.iter().all(is_within)
+            && conv.segment.is_multiple_of(step)
+            && self.starts.len() == conv.b.n.next_multiple_of(NR)
+    }
 }
 
 impl Job<'_> {
@@ -174,7 +208,8 @@ impl Job<'_> {
     #[inline(never)]
     unsafe fn pack<S: Simd, P: Step<S>>(&self, block: &Block, scratch: *mut Scratch) {
         let (conv, width, pitch) = (self.conv, 4 / P::K, 4 * block.steps);
-        let (low, high) = (block.first_step * P::K, conv.b.k.min((block.first_step + block.steps) * P::K));
+        let k = conv.taps.len() * conv.segment;
+        let (low, high) = (block.first_step * P::K, k.min((block.first_step + block.steps) * P::K));
         let whole = high - low == block.steps * P::K;
         self.runs(block, |first, (y, x), count| {
             // SAFETY: the caller's; a row has room for `pitch` bytes, and the chunk's part of the taps is at most that.
@@ -208,8 +243,12 @@ impl Job<'_> {
             let a = (&raw const (*scratch).a).cast::<u8>();
             let acc = (&raw mut (*scratch).acc).cast::<i32>().add(panel * NR);
             let b = data.as_ptr().add((block.first_panel + panel) * len);
-            let from = if block.first_step == 0 { (b.cast(), 0) } else { (acc.cast_const(), pitch) };
-            let b = b.add(HEADER + block.first_step * NR * P::K);
+            let from = match self.part {
+                _ if block.first_step > 0 => (acc.cast_const(), pitch),
+                Some(part) => (part.starts.as_ptr().add((block.first_panel + panel) * NR), 0),
+                None => (b.cast(), 0),
+            };
+            let b = b.add(HEADER + block.weight_step * NR * P::K);
             rows::<S, P>(block.rows, a, b, block.steps, from, (acc, pitch));
             Sums { data: acc, pitch }
         }

@@ -11,7 +11,7 @@ use crate::simd::Simd;
 use std::ops::Range;
 
 /// Taps of the largest kernel, 3x3.
-const MAX_TAPS: usize = 9;
+pub(super) const MAX_TAPS: usize = 9;
 
 /// What to compute.
 pub struct Dilated<'a> {
@@ -68,7 +68,7 @@ pub fn dilated_f32<S: Simd>(d: Dilated) {
 }
 
 /// The positions of an axis of `len` in runs that see the same taps: positions, taps.
-fn runs(len: usize, kernel: usize, dilation: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+pub(super) fn runs(len: usize, kernel: usize, dilation: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
     let reach = (kernel - 1) / 2 * dilation;
     let taps = move |i: usize| {
         let first = reach.saturating_sub(i).div_ceil(dilation);

@@ -6,6 +6,7 @@
 //! | [`argmax_f32`] | f32 to u8 | 4 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
+//! | [`dilated_i8`] | u8 to u8 or f32 | rectangles of [`conv_i8`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
@@ -31,6 +32,7 @@ pub mod conv_i8;
 pub mod depthwise_f32;
 pub mod depthwise_i8;
 pub mod dilated_f32;
+pub mod dilated_i8;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod expand_depthwise_f32;

@@ -64,6 +64,17 @@ impl PackedB {
     }
 }
 
+/// What sums over one tap alone start at, [taps, n], n in eights.
+pub fn tap_starts(kind: DotKind, weights: &QWeights, zero_point: &[u8]) -> Vec<i32> {
+    let (n, c) = (weights.scale().len(), zero_point.len());
+    let (taps, pitch) = (weights.weight().len() / n / c, n.next_multiple_of(NR));
+    let mut starts = vec![0; taps * pitch];
+    for (i, row) in weights.weight().chunks_exact(c).enumerate() {
+        starts[i % taps * pitch + i / taps] = start(kind, row, zero_point);
+    }
+    starts
+}
+
 fn start(kind: DotKind, row: &[i8], zero_point: &[u8]) -> i32 {
     let sum = |f: &dyn Fn(i32) -> i32| -> i32 {
         row.iter().zip(zero_point.iter().cycle()).map(|(w, zp)| i32::from(*w) * f(i32::from(*zp))).sum()

@@ -19,6 +19,7 @@ macro_rules! everywhere {
 
 mod conv;
 mod depthwise;
+mod dilated;
 mod elementwise;
 
 use mobilesight::kernels::Pixels;
