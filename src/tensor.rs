@@ -144,17 +144,23 @@ impl Workspace {
     ///
     /// The smallest that fits would do with less memory, but a run's first request might then take what a later one needs.
     pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
-        let (run, class) = (self.run, size_class(len));
-        let free = T::free(self);
+        let (free, class) = (T::free(self), size_class(len));
         let mut buffer = match free.iter().rposition(|(buffer, _)| buffer.capacity() == class) {
             Some(i) => free.swap_remove(i).0,
             None => {
-                free.retain(|(_, last)| last + 1 >= run);
+                self.forget();
                 Vec::with_capacity(class)
             }
         };
         buffer.resize(len, T::default());
         buffer
+    }
+
+    /// Frees the tensors that are older than the last run; other lists are small.
+    fn forget(&mut self) {
+        let run = self.run;
+        self.floats.retain(|(_, last)| last + 1 >= run);
+        self.bytes.retain(|(_, last)| last + 1 >= run);
     }
 
     /// Begins a run.

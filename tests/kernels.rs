@@ -184,7 +184,7 @@ fn run_dilated<S: Simd>(s: Shape, act: Activation, (halo, out_halo): (usize, usi
     let panels = packed(&weight, &bias, k);
     let mut out = ws.tensor(s.h, s.w, s.n, out_halo);
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: s.n };
-    dilated_f32::<S>(Dilated {
+    let dilated = Dilated {
         size: (s.h, s.w),
         channels: s.c,
         kernel: s.kernel,
@@ -194,7 +194,8 @@ fn run_dilated<S: Simd>(s: Shape, act: Activation, (halo, out_halo): (usize, usi
         n: s.n,
         activation: act,
         c: (out.data_mut(), at),
-    });
+    };
+    dilated_f32(dilated, conv_f32::<S>);
     assert_close(&out.to_vec(), &oracle::conv(s, &x, &weight, &bias, act), &(S::NAME, s, act));
 }
 

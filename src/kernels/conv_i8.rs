@@ -143,8 +143,8 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
         let places = job.places(&share);
         // Steps whose weights lie one after the other.
         let run = if part.is_some() { conv.segment / P::K } else { steps };
+        let (mut tap, mut done) = (0, 0);
         while share.first_step < steps {
-            let (tap, done) = (share.first_step / run, share.first_step % run);
             share.weight_step = part.map_or(0, |part| part.taps[tap] * run) + done;
             share.steps = CHUNK_STEPS.min(run - done);
             // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch; tasks differ in
@@ -158,13 +158,17 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
                     }
                 }
             }
-            share.first_step += share.steps;
+            (share.first_step, done) = (share.first_step + share.steps, done + share.steps);
+            if done == run {
+                (tap, done) = (tap + 1, 0);
+            }
         }
     });
 }
 
 impl Part<'_> {
-    /// Whether it is of the weights of `conv`, whose dot takes `step` values of k at once.
+    /// Whether it is of the weights of `conv`, whose dot takes `step` values of k at once. One body for all dots.
+    #[inline(never)]
     fn is_of(&self, conv: &Conv, step: usize) -> bool {
         let is_within = |tap: &usize| (tap + 1) * conv.segment <= conv.b.k;
         self.taps.len() == conv.taps.len()

@@ -4,7 +4,7 @@
 
 use super::Pixels;
 use super::conv_i8::{Conv, Part, conv_i8_part};
-use super::dilated_f32::{MAX_TAPS, runs};
+use super::dilated_f32::rectangles;
 use super::epilogue_i8::ValuesMut;
 use super::pack_i8::PackedB;
 use crate::quant::Epilogue;
@@ -22,7 +22,7 @@ pub struct Dilated<'a> {
     pub a: (&'a [u8], Pixels),
     /// The weights, [n, ky, kx, channel], packed for the dot that is to run.
     pub b: &'a PackedB,
-    /// [`super::pack_i8::tap_starts`] of them.
+    /// [`PackedB::tap_starts`] of them.
     pub tap_starts: &'a [i32],
     /// From sums to outputs.
     pub epilogue: &'a Epilogue,
@@ -33,7 +33,7 @@ pub struct Dilated<'a> {
 /// Runs `d` with the words of `S` and its own dot of bytes; `room` holds a tap's starts.
 ///
 /// # Panics
-/// When a slice is too short for the pixels that it is said to hold, or the kernel is larger than 3.
+/// When a slice is too short for the pixels that it is said to hold, or the kernel is neither 1 nor 3.
 pub fn dilated_i8<S: Simd>(d: Dilated, room: &mut [i32]) {
     dilated_i8_with::<S, S::Dot>(d, room);
 }
@@ -43,31 +43,23 @@ pub fn dilated_i8<S: Simd>(d: Dilated, room: &mut [i32]) {
 /// # Panics
 /// As for [`dilated_i8`].
 pub fn dilated_i8_with<S: Simd, D: ByteDot<S>>(mut d: Dilated, room: &mut [i32]) {
-    let (reach, step, kernel) = ((d.kernel - 1) / 2 * d.dilation, d.dilation, d.kernel);
     let (a, c) = (d.a.1, d.c.1);
-    for (rows, ky) in runs(d.size.0, kernel, step) {
-        for (columns, kx) in runs(d.size.1, kernel, step) {
-            let start = a.at(rows.start + ky.start * step - reach, columns.start + kx.start * step - reach);
-            let (mut offsets, mut taps, mut count) = ([0; MAX_TAPS], [0; MAX_TAPS], 0);
-            room.fill(0);
-            for (y, x) in ky.clone().flat_map(|y| kx.clone().map(move |x| (y, x))) {
-                offsets[count] = (y - ky.start) * step * a.row + (x - kx.start) * step * a.pixel;
-                taps[count] = y * kernel + x;
-                let starts = &d.tap_starts[taps[count] * room.len()..][..room.len()];
-                room.iter_mut().zip(starts).for_each(|(sum, start)| *sum += start);
-                count += 1;
-            }
-            let conv = Conv {
-                size: (rows.len(), columns.len()),
-                a: (d.a.0, Pixels { start, ..a }),
-                taps: &offsets[..count],
-                segment: d.b.k / (kernel * kernel),
-                b: d.b,
-                epilogue: d.epilogue,
-                residual: None,
-                c: (d.c.0.reborrow(), Pixels { start: c.at(rows.start, columns.start), ..c }),
-            };
-            conv_i8_part::<S, D>(conv, Some(Part { taps: &taps[..count], starts: room }));
+    rectangles(d.size, (d.kernel, d.dilation), (a, c), &mut |r| {
+        room.fill(0);
+        for tap in &r.taps[..r.count] {
+            let starts = &d.tap_starts[tap * room.len()..][..room.len()];
+            room.iter_mut().zip(starts).for_each(|(sum, start)| *sum += start);
         }
-    }
+        let conv = Conv {
+            size: r.size,
+            a: (d.a.0, Pixels { start: r.a, ..a }),
+            taps: &r.offsets[..r.count],
+            segment: d.b.k / (d.kernel * d.kernel),
+            b: d.b,
+            epilogue: d.epilogue,
+            residual: None,
+            c: (d.c.0.reborrow(), Pixels { start: r.c, ..c }),
+        };
+        conv_i8_part::<S, D>(conv, Some(Part { taps: &r.taps[..r.count], starts: room }));
+    });
 }

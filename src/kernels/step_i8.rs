@@ -117,15 +117,12 @@ pub(super) unsafe fn pack_pixels<S: Simd, P: Step<S>>(
     len: usize,
     count: usize,
 ) {
-    // SAFETY: the caller's.
-    unsafe {
-        // Pixels without a gap are one long one.
-        if (pitch_from, pitch_to) == (len, len * 4 / P::K) {
-            return P::pack(from, to, len * count);
-        }
-        for _ in 0..count {
-            P::pack(from, to, len);
-            (from, to) = (from.wrapping_add(pitch_from), to.wrapping_add(pitch_to));
-        }
+    // Pixels without a gap are one long one.
+    let is_dense = (pitch_from, pitch_to) == (len, len * 4 / P::K);
+    let (len, count) = if is_dense { (len * count, 1) } else { (len, count) };
+    for _ in 0..count {
+        // SAFETY: the caller's.
+        unsafe { P::pack(from, to, len) };
+        (from, to) = (from.wrapping_add(pitch_from), to.wrapping_add(pitch_to));
     }
 }

@@ -1,7 +1,8 @@
 //! out[i] = sum over terms (offset, weight) of weight * x[offset + i]: bilinear samples of NHWC maps, all channels of a pixel at once,
 //! as floats or as the bytes of them.
 //!
-//! Sixteen channels at a time: four sums that do not wait for each other, and one splat of the weight for them all.
+//! Sixteen channels at a time: four sums that do not wait for each other, and one splat of the weight for them all. Bytes go by
+//! eight, since their rounding runs beside the next sums.
 
 use super::elementwise_i8::Affine;
 use super::epilogue_i8::Literals;
@@ -64,19 +65,8 @@ pub fn weighted_sum_u8<S: Simd>(x: &[f32], terms: &[(usize, f32)], to: &Affine, 
     check(x, terms, out.len());
     assert!(out.len().is_multiple_of(8) && to.channels() == out.len(), "channels");
     let literals = Literals::new();
-    let mut done = 0;
-    let (blocks, rest) = out.as_chunks_mut::<16>();
-    for out in blocks {
-        // SAFETY: offset + done + 16 <= offset + n, which lies in x; the block is sixteen bytes, and `to` has as many constants.
-        unsafe {
-            let [a, b, c, d] = vectors::<S, 4>(x, terms, done);
-            to.quantised::<S>(literals, [a, b], done, out.as_mut_ptr());
-            to.quantised::<S>(literals, [c, d], done + 8, out.as_mut_ptr().add(8));
-        }
-        done += 16;
-    }
-    for out in rest.as_chunks_mut::<8>().0 {
-        // SAFETY: as above, of eight, which are the last.
-        unsafe { to.quantised::<S>(literals, vectors::<S, 2>(x, terms, done), done, out.as_mut_ptr()) };
+    for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        // SAFETY: offset + 8 i + 8 <= offset + n, which lies in x; the chunk is eight bytes, and `to` has as many constants.
+        unsafe { to.quantised::<S>(literals, vectors::<S, 2>(x, terms, 8 * i), 8 * i, out.as_mut_ptr()) };
     }
 }

@@ -205,8 +205,13 @@ impl Conv2d {
                 out
             }
         };
-        cx.watch(&self.output.names[0], &out, Origin::Layer(&self.layer));
+        self.watch(cx, &out);
         out
+    }
+
+    /// Shows what it made.
+    pub(super) fn watch(&self, cx: &mut Context, out: &Map) {
+        cx.watch(&self.output.names[0], out, Origin::Layer(&self.layer));
     }
 
     /// Rows and columns of the output, and where the first tap of its pixels lies.
@@ -318,7 +323,7 @@ pub(super) fn write(
 }
 
 /// Panels of the weight, its rows [c, taps] in the order (tap, c), scaled and shifted by `fold`.
-pub(super) fn pack(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedB> {
+fn pack(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedB> {
     let k = layer.k();
     let mut packed = PackedB::new(&fold.shift, k);
     layer.rows(weights, &mut |n, row| {

@@ -27,7 +27,7 @@ pub struct Conv2dNormActivation {
 
 impl Conv2dNormActivation {
     /// The convolution `name.index` of `input` with the BatchNorm after it.
-    pub(super) fn layer(&self, name: &str, index: usize, input: &Format, is_depthwise: bool) -> Layer {
+    fn layer(&self, name: &str, index: usize, input: &Format, is_depthwise: bool) -> Layer {
         let in_channels = if is_depthwise { 1 } else { self.in_channels };
         Layer {
             name: format!("{name}.{index}"),

@@ -10,7 +10,7 @@ use crate::kernels::elementwise_i8::Affine;
 use crate::kernels::weighted_sum_f32::{weighted_sum_f32, weighted_sum_u8};
 use crate::parallel;
 use crate::simd::{Best, Exact};
-use crate::tensor::{Element, Tensor};
+use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// Most bins a side.
@@ -38,8 +38,8 @@ struct Lines {
     count: usize,
 }
 
-/// Writes the weighted sum of some pixels, by their offsets.
-type Sum<'a, T> = dyn Fn(&[(usize, f32)], &mut [T]) + Sync + 'a;
+/// Writes the weighted sum of some pixels, by their offsets, as it lies in memory.
+type Sum<'a> = dyn Fn(&[(usize, f32)], &mut [u8]) + Sync + 'a;
 
 impl Lines {
     fn add(&mut self, offset: usize, weight: f32) {
@@ -72,24 +72,26 @@ impl RoiAlign {
         if let Some((affine, quantisation)) = bytes {
             let mut out = cx.workspace.tensor_u8(1, boxes.len(), 0, quantisation.params.zero_point());
             assert_eq!(out.c, row, "the parameters of a row");
-            self.pool(features, boxes, &mut out, &|terms, bin| weighted_sum_u8::<Exact>(x, terms, affine, bin));
+            self.pool(features, boxes, out.data_mut(), &|terms, bin| weighted_sum_u8::<Exact>(x, terms, affine, bin));
             return Map::U8(out, quantisation.clone());
         }
         let mut out = cx.workspace.tensor(1, boxes.len(), row, 0);
         let sum = if self.exact { weighted_sum_f32::<Exact> } else { weighted_sum_f32::<Best> };
-        self.pool(features, boxes, &mut out, &|terms, bin| sum(x, terms, bin));
+        let floats = bytemuck::cast_slice_mut(out.data_mut());
+        self.pool(features, boxes, floats, &|terms, bin| sum(x, terms, bytemuck::cast_slice_mut(bin)));
         Map::F32(out)
     }
 
-    /// Has `sum` write each bin of each box.
-    fn pool<T: Element + Send>(&self, features: &Tensor, boxes: &[Box2d], out: &mut Tensor<T>, sum: &Sum<T>) {
-        let (size, row) = (self.output_size, out.c);
-        let cost = (self.sampling_ratio + 1).pow(2) * row * parallel::DEPTHWISE;
-        parallel::for_each_chunk(out.data_mut(), row, cost, |i, out| {
+    /// Has `sum` write each bin of each box. One body for floats and bytes, which is half the code.
+    fn pool(&self, features: &Tensor, boxes: &[Box2d], out: &mut [u8], sum: &Sum) {
+        let (size, bins) = (self.output_size, self.output_size * self.output_size);
+        let bytes = out.len() / boxes.len().max(1);
+        let cost = (self.sampling_ratio + 1).pow(2) * bins * features.c * parallel::DEPTHWISE;
+        parallel::for_each_chunk(out, bytes.max(1), cost, |i, out| {
             let b = boxes[i].map(|v| v * self.spatial_scale);
             let rows = self.lines((b[1], b[3]), features.h, features.row_pitch());
             let columns = self.lines((b[0], b[2]), features.w, features.c);
-            for (bin, out) in out.chunks_exact_mut(features.c).enumerate() {
+            for (bin, out) in out.chunks_exact_mut(bytes / bins).enumerate() {
                 let (mut terms, mut count) = ([(0, 0.0); MAX_PIXELS * MAX_PIXELS], 0);
                 for (y, fy) in rows[bin / size].iter() {
                     for (x, fx) in columns[bin % size].iter() {

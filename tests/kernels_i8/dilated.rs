@@ -8,7 +8,7 @@ use super::{assert_halo, dirty, pixels, tensor_u8};
 use mobilesight::kernels::Activation;
 use mobilesight::kernels::dilated_i8::{Dilated, dilated_i8_with};
 use mobilesight::kernels::epilogue_i8::ValuesMut;
-use mobilesight::kernels::pack_i8::{PackedB, tap_starts};
+use mobilesight::kernels::pack_i8::PackedB;
 use mobilesight::quant::Epilogue;
 use mobilesight::simd::{ByteDot, DotKind, NoByteDot, Scalar, Simd};
 
@@ -22,7 +22,8 @@ fn check<S: Simd, D: ByteDot<S>>(
     let (mut ws, k, (h, w)) = (dirty(), s.kernel * s.kernel * s.c, (s.h, s.w));
     let (weights, output) = (feed.weights(s.n * k, s.n, k), params(6, s.n, 1.0));
     let zero = feed.input(s.c).zero_point().to_vec();
-    let (b, tap_starts) = (PackedB::new(kind, &weights, &zero), tap_starts(kind, &weights, &zero));
+    let b = PackedB::new(kind, &weights, &zero);
+    let tap_starts = b.tap_starts(&zero);
     // A halo that is read by mistake is seen.
     let wrong: Vec<u8> = zero.iter().map(|z| z ^ 0x55).collect();
     let x = tensor_u8(&mut ws, (h, w), halo, &wrong, &feed.activations(h * w * s.c));
