@@ -129,10 +129,11 @@ impl RoiHeads {
         let hidden = self.fc6.forward(cx, &pooled, 0, None, None);
         let head = self.fc7.forward(cx, &hidden, 0, None, None);
         cx.observe("roi_heads.box_head", &head);
-        let predictors = [(&self.cls_score, "cls_score", logits), (&self.bbox_pred, "bbox_pred", deltas)];
+        let predictors =
+            [(&self.cls_score, "roi_heads.cls_score", logits), (&self.bbox_pred, "roi_heads.bbox_pred", deltas)];
         for (predictor, name, rows) in predictors {
             let predicted = predictor.forward(cx, &head, 0, None, None).into_f32(cx);
-            cx.observe(format_args!("roi_heads.{name}"), &predicted);
+            cx.observe(name, &predicted);
             rows.copy_from_slice(predicted.data());
             cx.workspace.give_tensor(predicted);
         }
