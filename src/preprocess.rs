@@ -23,6 +23,7 @@ pub fn short_side((h, w): (usize, usize), side: usize) -> (usize, usize) {
 pub fn segmentation(cx: &mut Context, image: Image, side: usize) -> Tensor {
     let from = (image.height, image.width);
     let size = short_side(from, side);
+    cx.workspace.next_run();
     let mut out = cx.workspace.tensor(size.0, size.1, 3, 1);
     let mut room = cx.workspace.take::<f32>(antialias_room(from, size));
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: 3 };

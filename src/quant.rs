@@ -27,8 +27,8 @@
 //! f32 writes floats, and a layer that gets the other form than it computes with converts it (src/nn/map.rs).
 //!
 //! What always stays in f32, whatever a file asks for: squeeze-excite's two layers and gates; LR-ASPP's gate and the classifier that it
-//! multiplies; DeepLabV3's three atrous convolutions; dense layers of sums of over 16,384 products, and depthwise ones whose channels do not come
-//! in eights; and what is no layer: RoIAlign, the resizes of maps, softmax and sigmoid, the decoding of boxes and NMS. A layer whose output
+//! multiplies; atrous convolutions whose channels do not come in fours; dense layers of sums of over 16,384 products, and depthwise ones whose
+//! channels do not come in eights; and what is no layer: RoIAlign, the resizes of maps, softmax and sigmoid, the decoding of boxes and NMS. A layer whose output
 //! one of these reads writes floats. Which others stay, the sensitive ones, the quantiser measures (src/quantize), and the file says.
 //!
 //! What is equal in all modules, on every CPU, with any number of threads: every byte and sum of an int8 model, since its f32

@@ -75,17 +75,20 @@ impl<T: Copy> Tensor<T> {
     }
 }
 
+/// Buffers that nobody has, and the run in which each was given back.
+type Free<T> = Vec<(Vec<T>, usize)>;
+
 /// What a [`Workspace`] lends buffers of.
 pub trait Element: Copy + Default {
     /// The workspace's free buffers of this type.
     #[doc(hidden)]
-    fn free(workspace: &mut Workspace) -> &mut Vec<Vec<Self>>;
+    fn free(workspace: &mut Workspace) -> &mut Free<Self>;
 }
 
 macro_rules! element {
     ($type:ty, $free:ident) => {
         impl Element for $type {
-            fn free(workspace: &mut Workspace) -> &mut Vec<Vec<$type>> {
+            fn free(workspace: &mut Workspace) -> &mut Free<$type> {
                 &mut workspace.$free
             }
         }
@@ -106,12 +109,14 @@ fn size_class(len: usize) -> usize {
 /// Lends buffers and takes them back, so that a run after the first allocates nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    floats: Vec<Vec<f32>>,
-    bytes: Vec<Vec<u8>>,
-    sums: Vec<Vec<u32>>,
-    indices: Vec<Vec<usize>>,
-    boxes: Vec<Vec<Box2d>>,
-    candidates: Vec<Vec<Candidate>>,
+    /// Runs so far.
+    run: usize,
+    floats: Free<f32>,
+    bytes: Free<u8>,
+    sums: Free<u32>,
+    indices: Free<usize>,
+    boxes: Free<Box2d>,
+    candidates: Free<Candidate>,
 }
 
 impl Workspace {
@@ -134,17 +139,33 @@ impl Workspace {
         Tensor { data, h, w, c, halo }
     }
 
-    /// A buffer of `len` elements with arbitrary contents: a free one of its size class, else a new one.
+    /// A buffer of `len` elements with arbitrary contents: a free one of its size class, else a new one, for which those go that
+    /// neither this run nor the last one had. So pictures of many shapes need no more than the memory of two.
     ///
     /// The smallest that fits would do with less memory, but a run's first request might then take what a later one needs.
     pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
         let (free, class) = (T::free(self), size_class(len));
-        let mut buffer = match free.iter().rposition(|buffer| buffer.capacity() == class) {
-            Some(i) => free.swap_remove(i),
-            None => Vec::with_capacity(class),
+        let mut buffer = match free.iter().rposition(|(buffer, _)| buffer.capacity() == class) {
+            Some(i) => free.swap_remove(i).0,
+            None => {
+                self.forget();
+                Vec::with_capacity(class)
+            }
         };
         buffer.resize(len, T::default());
         buffer
+    }
+
+    /// Frees the tensors that are older than the last run; other lists are small.
+    fn forget(&mut self) {
+        let run = self.run;
+        self.floats.retain(|(_, last)| last + 1 >= run);
+        self.bytes.retain(|(_, last)| last + 1 >= run);
+    }
+
+    /// Begins a run.
+    pub fn next_run(&mut self) {
+        self.run += 1;
     }
 
     /// An empty list with room for `capacity` elements.
@@ -156,11 +177,37 @@ impl Workspace {
 
     /// Takes a buffer back.
     pub fn give<T: Element>(&mut self, buffer: Vec<T>) {
-        T::free(self).push(buffer);
+        let run = self.run;
+        T::free(self).push((buffer, run));
     }
 
     /// Takes a tensor's memory back.
     pub fn give_tensor<T: Element>(&mut self, tensor: Tensor<T>) {
         self.give(tensor.data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two shapes by turns need no new memory; what is older goes when memory is needed.
+    #[test]
+    fn the_workspace_keeps_what_the_last_run_had() {
+        let mut ws = Workspace::default();
+        let run = |ws: &mut Workspace, h: usize| {
+            ws.next_run();
+            let map = ws.tensor(h, 10, 8, 0);
+            let address = map.data().as_ptr();
+            ws.give_tensor(map);
+            address
+        };
+        let first = [10, 20].map(|h| run(&mut ws, h));
+        for _ in 0..3 {
+            assert_eq!([10, 20].map(|h| run(&mut ws, h)), first);
+        }
+        run(&mut ws, 40);
+        let kept: Vec<usize> = ws.floats.iter().map(|(buffer, _)| buffer.len()).collect();
+        assert_eq!(kept, [1600, 3200], "the map of 10 rows is gone");
     }
 }

@@ -27,27 +27,32 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that are allocated.
+    static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+fn count(freed: usize, allocated: usize) {
+    ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(allocated > 0));
+    // What another thread allocated may be freed here.
+    HELD.set(HELD.get().saturating_sub(freed) + allocated);
 }
 
 // SAFETY: every call goes on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(0, layout.size());
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        count(layout.size(), 0);
         // SAFETY: the caller's.
         unsafe { System.dealloc(p, layout) }
     }
 
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(layout.size(), size);
         // SAFETY: the caller's.
         unsafe { System.realloc(p, layout, size) }
     }
@@ -56,32 +61,36 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// How often each of three runs asks for memory.
-fn counts(model: &dyn Model) -> [usize; 3] {
-    let rgba = whole::rgba();
-    let image = Image::new(&rgba, whole::SIZE.0, whole::SIZE.1).unwrap();
-    let (mut cx, mut output) = (Context::default(), Output::default());
-    [(); 3].map(|()| {
-        let before = ALLOCATIONS.get();
-        let input = model.preprocess(&mut cx, image);
-        let size = input.size;
-        let raw = model.forward(&mut cx, input, &Options::default());
-        raw.postprocess(&mut cx, size, (image.height, image.width), &mut output);
-        ALLOCATIONS.get() - before
-    })
+fn run(model: &dyn Model, cx: &mut Context, output: &mut Output, image: Image) {
+    let input = model.preprocess(cx, image);
+    let size = input.size;
+    let raw = model.forward(cx, input, &Options::default());
+    raw.postprocess(cx, size, (image.height, image.width), output);
 }
 
+/// How often each of three runs asks for memory.
 fn check(model: &dyn Model, what: &str) {
-    let counts = counts(model);
+    let rgba = whole::rgba(whole::SIZE);
+    let image = Image::new(&rgba, whole::SIZE.0, whole::SIZE.1).unwrap();
+    let (mut cx, mut output) = (Context::default(), Output::default());
+    let counts = [(); 3].map(|()| {
+        let before = ALLOCATIONS.get();
+        run(model, &mut cx, &mut output, image);
+        ALLOCATIONS.get() - before
+    });
     assert!(counts[0] > 0, "the first run of {what} allocates");
     assert_eq!(counts[1..], [0, 0], "{what}");
 }
 
+/// A small model of each architecture.
+fn models() -> impl Iterator<Item = (&'static str, Box<dyn Model>)> {
+    REGISTRY.iter().map(|row| (row.arch, (row.load)(&GeneratedWeights, &whole::metadata(row.arch)).unwrap()))
+}
+
 #[test]
 fn a_run_after_the_first_allocates_nothing() {
-    for row in REGISTRY {
-        let model = (row.load)(&GeneratedWeights, &whole::metadata(row.arch)).unwrap();
-        check(&*model, row.arch);
+    for (arch, model) in models() {
+        check(&*model, arch);
     }
 }
 
@@ -95,5 +104,25 @@ fn a_run_in_int8_after_the_first_allocates_nothing() {
         let source = SafeTensorsFile::new(&file).unwrap();
         let model = (row.load)(&source, &source.metadata().unwrap().unwrap()).unwrap();
         check(&*model, &format!("{} in int8", row.arch));
+    }
+}
+
+/// From narrow to wide: buffers of every size class were kept for ever.
+#[test]
+fn pictures_of_many_shapes_need_the_memory_of_two() {
+    let pictures: Vec<_> = (0..16).map(|i| 60 + 4 * i).map(|width| (width, whole::rgba((width, 60)))).collect();
+    let images = || pictures.iter().map(|(width, rgba)| Image::new(rgba, *width, 60).unwrap());
+    for (arch, model) in models() {
+        let held = |images: &mut dyn Iterator<Item = Image>| {
+            let (mut cx, mut output) = (Context::default(), Output::default());
+            let before = HELD.get();
+            let held = images.map(|image| {
+                run(&*model, &mut cx, &mut output, image);
+                HELD.get() - before
+            });
+            held.max().unwrap()
+        };
+        let (widest, all) = (held(&mut images().skip(15)), held(&mut images()));
+        assert!(all <= 2 * widest, "{arch} holds {all} bytes after many shapes, {widest} after the widest alone");
     }
 }

@@ -46,6 +46,20 @@ fn every_architecture_runs_near_its_f32_self() {
     }
 }
 
+/// They are more than half of DeepLabV3's weights, and were always f32.
+#[test]
+fn atrous_branches_are_int8() {
+    let file = int8_file("deeplabv3_mobilenet_v3_large");
+    let tensors = SafeTensorsFile::new(&file).unwrap().tensors();
+    for branch in 1..=3 {
+        let name = format!("classifier.0.convs.{branch}.0.weight");
+        let tensor = tensors.iter().find(|t| t.name == name).unwrap();
+        assert_eq!((tensor.dtype, &tensor.shape[2..]), (Dtype::I8, &[3, 3][..]), "{name}");
+    }
+    let scale = "classifier.0.convs.2.0.weight_scale";
+    assert!(refused(&edited(&file, scale, None)).starts_with(scale));
+}
+
 /// How much of `want` is in `got`, 0 to 1: pixels of equal class; the probability that classes share; boxes of the same class at
 /// an IoU above a half.
 fn agreement(want: &Output, got: &Output) -> f64 {

@@ -8,12 +8,13 @@ use checks::{check_fasterrcnn, check_segmenter, run};
 use generator::GeneratedWeights;
 use mobilesight::image::Image;
 use mobilesight::models::detection::faster_rcnn::{FasterRcnn, FasterRcnnConfig};
+use mobilesight::models::detection::rpn::RpnConfig;
 use mobilesight::models::mobilenetv3::{Arch, inverted_residual_setting};
 use mobilesight::models::registry::entry;
 use mobilesight::models::segmentation::lraspp::{Lraspp, LrasppConfig};
 use mobilesight::models::{Model, Options, Output};
 use mobilesight::nn::Context;
-use mobilesight::nn::boxes::{Box2d, iou};
+use mobilesight::nn::boxes::{Box2d, Candidate, iou};
 use mobilesight::tensor::Tensor;
 use mobilesight::weights::SafeTensorsFile;
 use support::picture;
@@ -138,4 +139,35 @@ fn a_picture_of_one_feature_pixel() {
     drop(cx);
     assert_eq!(pool, Some((1, 1)));
     assert!(found.iter().all(|d| d.b.iter().all(|v| (0.0..=5.001).contains(v))), "{found:?}");
+}
+
+/// Who watches sees all boxes at once, and nobody else's detections differ by a bit.
+#[test]
+fn boxes_in_chunks_give_the_same_bits() {
+    let default = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(7);
+    // Three chunks and more.
+    let rpn = RpnConfig { pre_nms_top_n: 1000, post_nms_top_n: 450, score_thresh: 0.0, nms_thresh: 1.0 };
+    let config = FasterRcnnConfig {
+        inverted_residual_setting: inverted_residual_setting(Arch::Large, 0.35, true, false),
+        representation_size: 24,
+        min_size: 192,
+        max_size: 192,
+        rpn,
+        ..default
+    };
+    let model = FasterRcnn::load(&GeneratedWeights, config).expect("generated weights fit");
+    let rgba = picture(90, 90);
+    let image = Image::new(&rgba, 90, 90).expect("a picture");
+    let mut boxes = 0;
+    let mut watch = |name: &str, output: &Tensor| {
+        if name == "roi_heads.box_roi_pool" {
+            boxes += output.w;
+        }
+    };
+    let whole = run(&model, &mut Context { observer: Some(&mut watch), ..Context::default() }, image).detections;
+    assert_eq!(boxes, 450);
+    let chunks = run(&model, &mut Context::default(), image).detections;
+    let bits = |d: &Candidate| (d.b.map(f32::to_bits), d.score.to_bits(), d.group);
+    assert!(!whole.is_empty());
+    assert!(whole.iter().map(bits).eq(chunks.iter().map(bits)), "{whole:?} against {chunks:?}");
 }

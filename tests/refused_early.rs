@@ -269,10 +269,11 @@ fn a_bad_squeeze_excite_is_refused_before_there_is_room_for_its_weights() {
 fn int8_weights_for_an_f32_name_are_refused_before_there_is_room_for_them() {
     let bytes = ("layer.0.weight", Dtype::I8, vec![N, C, 1, 1], vec![1; N * C]);
     let file = only(&[bytes, floats("layer.0.weight_scale", N, 0.01), floats("layer.0.bias", N, 0.0)]);
-    let message = "layer.0.weight is I8, not F32 or F16";
-    assert_early(&file, 4 * N * C, message, |source| {
-        let input = Format::load(source, "input", C)?;
-        module(C, N, 1).dilated(source, "layer", &input)
+    let f32_only = "layer.0 is int8, but can only be f32";
+    assert_early(&file, 4 * N * C, f32_only, |source| {
+        let input = Format::load(source, "input", C)?.as_f32();
+        module(C, N, 1).dense(source, "layer", &input)
     });
+    let message = "layer.0.weight is I8, not F32 or F16";
     assert_early(&file, 4 * N * C, message, |source| source.f32("layer.0.weight", &[N, C, 1, 1]));
 }

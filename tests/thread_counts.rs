@@ -25,7 +25,7 @@ fn bits(raw: &Raw) -> Vec<u32> {
 }
 
 fn run(model: &dyn Model) -> Vec<u32> {
-    let (mut cx, picture) = (Context::default(), whole::rgba());
+    let (mut cx, picture) = (Context::default(), whole::rgba(whole::SIZE));
     let input = model.preprocess(&mut cx, Image::new(&picture, whole::SIZE.0, whole::SIZE.1).unwrap());
     bits(&model.forward(&mut cx, input, &Options::default()))
 }

@@ -19,10 +19,10 @@
 use super::Pixels;
 use super::epilogue_i8::{Finish, Place, Sums, Values, ValuesMut, holds};
 use super::pack_i8::{HEADER, NR, PackedB};
+use super::step_i8::{Pairs, Quads, Step, pack_pixels};
 use crate::parallel;
 use crate::quant::Epilogue;
 use crate::simd::{ByteDot, DotKind, Simd};
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Pixels of a tile: ten accumulators, two vectors of b, one splat of a and the product are 14 of V8's 15 registers.
@@ -51,100 +51,13 @@ pub struct Conv<'a> {
     pub c: (ValuesMut<'a>, Pixels),
 }
 
-/// How a step multiplies: the form of a packed row of a, and one row against eight columns.
-pub(super) trait Step<S: Simd> {
-    /// Values of k in a step.
-    const K: usize;
-    /// A vector of a or b.
-    type V: Copy;
-    /// Writes `len` activations as a packed row has them: 4 / K bytes each.
-    ///
-    /// # Safety
-    /// `from` must be valid for reads of `len` bytes, `to` for writes of `len` * 4 / K.
-    unsafe fn pack(from: *const u8, to: *mut u8, len: usize);
-    /// A step of a row, in all columns.
-    ///
-    /// # Safety
-    /// `p` must be valid for reads of four bytes.
-    unsafe fn load_a(p: *const u8) -> Self::V;
-    /// A step of eight columns.
-    ///
-    /// # Safety
-    /// `p` must be valid for reads of 8 * K bytes.
-    unsafe fn load_b(p: *const u8) -> [Self::V; 2];
-    /// acc + the dots of w and a.
-    fn dot_add(w: Self::V, a: Self::V, acc: S::I32) -> S::I32;
-}
-
-/// Two activations a step, as i16.
-pub(super) struct Pairs;
-
-impl<S: Simd> Step<S> for Pairs {
-    const K: usize = 2;
-    type V = S::I16;
-
-    #[inline(always)]
-    unsafe fn pack(from: *const u8, to: *mut u8, len: usize) {
-        let eight = |i| {
-            // SAFETY: the caller's: `len` bytes are read and 2 `len` written.
-            unsafe { S::store_i16(to.add(2 * i), S::load_u8x8(from.add(i))) };
-        };
-        (0..len / 8).for_each(|i| eight(8 * i));
-        // What is left once more with what comes before it, where there are eight in all.
-        match len {
-            0..8 => (0..len).for_each(|i| {
-                // SAFETY: as above.
-                unsafe { to.add(2 * i).cast::<i16>().write_unaligned(i16::from(*from.add(i))) };
-            }),
-            _ if len.is_multiple_of(8) => {}
-            _ => eight(len - 8),
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_a(p: *const u8) -> S::I16 {
-        // SAFETY: the caller's.
-        unsafe { S::load_pair_splat(p) }
-    }
-    #[inline(always)]
-    unsafe fn load_b(p: *const u8) -> [S::I16; 2] {
-        // SAFETY: the caller's.
-        unsafe { [S::load_i8x8(p), S::load_i8x8(p.add(8))] }
-    }
-    #[inline(always)]
-    fn dot_add(w: S::I16, a: S::I16, acc: S::I32) -> S::I32 {
-        S::dot_add(w, a, acc)
-    }
-}
-
-/// Four activations a step, as they are or, with `FLIP`, less 128: the flipped top bit makes them signed.
-pub(super) struct Quads<D, const FLIP: bool>(PhantomData<D>);
-
-impl<S: Simd, D: ByteDot<S>, const FLIP: bool> Step<S> for Quads<D, FLIP> {
-    const K: usize = 4;
-    type V = S::Bytes;
-
-    #[inline(always)]
-    unsafe fn pack(from: *const u8, to: *mut u8, len: usize) {
-        let flip = if FLIP { 0x80 } else { 0 };
-        for i in 0..len {
-            // SAFETY: the caller's: `len` bytes are read and written.
-            unsafe { *to.add(i) = *from.add(i) ^ flip };
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_a(p: *const u8) -> S::Bytes {
-        // SAFETY: the caller's.
-        unsafe { S::load_bytes_splat(p) }
-    }
-    #[inline(always)]
-    unsafe fn load_b(p: *const u8) -> [S::Bytes; 2] {
-        // SAFETY: the caller's.
-        unsafe { [S::load_bytes(p), S::load_bytes(p.add(16))] }
-    }
-    #[inline(always)]
-    fn dot_add(w: S::Bytes, a: S::Bytes, acc: S::I32) -> S::I32 {
-        D::dot_add(w, a, acc)
-    }
+/// Some of the weights' taps, for pixels that see no others: a tap is a whole number of steps.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// The number of each of [`Conv::taps`] among all.
+    pub taps: &'a [usize],
+    /// What sums start at, [n] in eights.
+    pub starts: &'a [i32],
 }
 
 /// Where pixels lie that nobody reads.
@@ -158,6 +71,7 @@ struct Scratch {
 
 struct Job<'a> {
     conv: &'a Conv<'a>,
+    part: Option<Part<'a>>,
     finish: Finish<'a>,
 }
 
@@ -170,6 +84,8 @@ struct Block {
     panels: usize,
     first_step: usize,
     steps: usize,
+    /// The step of the weights that `first_step` multiplies.
+    weight_step: usize,
 }
 
 /// Runs `conv` with the words of `S` and its own dot of bytes.
@@ -185,21 +101,26 @@ pub fn conv_i8<S: Simd>(conv: Conv) {
 /// # Panics
 /// As for [`conv_i8`].
 pub fn conv_i8_with<S: Simd, D: ByteDot<S>>(conv: Conv) {
+    conv_i8_part::<S, D>(conv, None);
+}
+
+/// [`conv_i8_with`] of some of the taps.
+pub(super) fn conv_i8_part<S: Simd, D: ByteDot<S>>(conv: Conv, part: Option<Part>) {
     match conv.b.kind {
-        DotKind::I16 => run::<S, Pairs>(conv),
-        DotKind::I8Unsigned => run::<S, Quads<D, false>>(conv),
-        DotKind::I8Signed => run::<S, Quads<D, true>>(conv),
+        DotKind::I16 => run::<S, Pairs>(conv, part),
+        DotKind::I8Unsigned => run::<S, Quads<D, false>>(conv, part),
+        DotKind::I8Signed => run::<S, Quads<D, true>>(conv, part),
     }
 }
 
-fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
+fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
     let (h, w) = conv.size;
-    let (m, n, k) = (h * w, conv.b.n, conv.b.k);
+    let (m, n, k) = (h * w, conv.b.n, conv.taps.len() * conv.segment);
     if m == 0 {
         return;
     }
     let last = conv.taps.iter().max().map_or(0, |t| t + conv.segment);
-    assert_eq!(conv.taps.len() * conv.segment, k, "the taps are the weights' k");
+    assert!(part.map_or(k == conv.b.k, |part| part.is_of(&conv, P::K)), "the taps are the weights' k");
     assert!(conv.a.1.end(h, w, last) <= conv.a.0.len(), "a is too short");
     assert!(holds(conv.c.0.len(), conv.c.1, conv.size, n), "c is too short");
     assert!(conv.residual.is_none_or(|(r, at)| holds(r.len(), at, conv.size, n)), "residual is too short");
@@ -207,7 +128,7 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
 
     let output = conv.c.0.shared();
     let residual = conv.residual.map(|(r, _)| r);
-    let job = Job { conv: &conv, finish: Finish { epilogue: conv.epilogue, channels: n, residual, output } };
+    let job = Job { conv: &conv, part, finish: Finish { epilogue: conv.epilogue, channels: n, residual, output } };
     let panels = n.div_ceil(NR);
     let groups = panels.div_ceil(GROUP_PANELS);
     // Blocks of equal size: a short last block would have short tiles.
@@ -216,24 +137,45 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv) {
         let (block, first_panel) = (task / groups, task % groups * GROUP_PANELS);
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let panels = GROUP_PANELS.min(panels - first_panel);
-        let mut share = Block { first, rows: end - first, first_panel, panels, first_step: 0, steps: 0 };
+        let mut share =
+            Block { first, rows: end - first, first_panel, panels, first_step: 0, steps: 0, weight_step: 0 };
         let (mut scratch, steps) = (MaybeUninit::<Scratch>::uninit(), k.div_ceil(P::K));
         let places = job.places(&share);
-        for first_step in (0..steps).step_by(CHUNK_STEPS) {
-            (share.first_step, share.steps) = (first_step, CHUNK_STEPS.min(steps - first_step));
+        // Steps whose weights lie one after the other.
+        let run = if part.is_some() { conv.segment / P::K } else { steps };
+        let (mut tap, mut done) = (0, 0);
+        while share.first_step < steps {
+            share.weight_step = part.map_or(0, |part| part.taps[tap] * run) + done;
+            share.steps = CHUNK_STEPS.min(run - done);
             // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch; tasks differ in
             // pixels or in panels, and after the last step all sums are written.
             unsafe {
                 job.pack::<S, P>(&share, scratch.as_mut_ptr());
                 for panel in 0..panels {
                     let sums = job.panel::<S, P>(&share, panel, scratch.as_mut_ptr());
-                    if first_step + share.steps == steps {
+                    if share.first_step + share.steps == steps {
                         job.finish.run::<S>((first_panel + panel) * NR, sums, &places[..share.rows]);
                     }
                 }
             }
+            (share.first_step, done) = (share.first_step + share.steps, done + share.steps);
+            if done == run {
+                (tap, done) = (tap + 1, 0);
+            }
         }
     });
+}
+
+impl Part<'_> {
+    /// Whether it is of the weights of `conv`, whose dot takes `step` values of k at once. One body for all dots.
+    #[inline(never)]
+    fn is_of(&self, conv: &Conv, step: usize) -> bool {
+        let is_within = |tap: &usize| (tap + 1) * conv.segment <= conv.b.k;
+        self.taps.len() == conv.taps.len()
+            && self.taps.iter().all(is_within)
+            && conv.segment.is_multiple_of(step)
+            && self.starts.len() == conv.b.n.next_multiple_of(NR)
+    }
 }
 
 impl Job<'_> {
@@ -270,7 +212,8 @@ impl Job<'_> {
     #[inline(never)]
     unsafe fn pack<S: Simd, P: Step<S>>(&self, block: &Block, scratch: *mut Scratch) {
         let (conv, width, pitch) = (self.conv, 4 / P::K, 4 * block.steps);
-        let (low, high) = (block.first_step * P::K, conv.b.k.min((block.first_step + block.steps) * P::K));
+        let k = conv.taps.len() * conv.segment;
+        let (low, high) = (block.first_step * P::K, k.min((block.first_step + block.steps) * P::K));
         let whole = high - low == block.steps * P::K;
         self.runs(block, |first, (y, x), count| {
             // SAFETY: the caller's; a row has room for `pitch` bytes, and the chunk's part of the taps is at most that.
@@ -304,34 +247,14 @@ impl Job<'_> {
             let a = (&raw const (*scratch).a).cast::<u8>();
             let acc = (&raw mut (*scratch).acc).cast::<i32>().add(panel * NR);
             let b = data.as_ptr().add((block.first_panel + panel) * len);
-            let from = if block.first_step == 0 { (b.cast(), 0) } else { (acc.cast_const(), pitch) };
-            let b = b.add(HEADER + block.first_step * NR * P::K);
+            let from = match self.part {
+                _ if block.first_step > 0 => (acc.cast_const(), pitch),
+                Some(part) => (part.starts.as_ptr().add((block.first_panel + panel) * NR), 0),
+                None => (b.cast(), 0),
+            };
+            let b = b.add(HEADER + block.weight_step * NR * P::K);
             rows::<S, P>(block.rows, a, b, block.steps, from, (acc, pitch));
             Sums { data: acc, pitch }
-        }
-    }
-}
-
-/// Packs `len` activations of each of `count` pixels, from and to a pointer and a pitch.
-///
-/// # Safety
-/// As for [`Step::pack`], for each pixel.
-#[inline(always)]
-pub(super) unsafe fn pack_pixels<S: Simd, P: Step<S>>(
-    (mut from, pitch_from): (*const u8, usize),
-    (mut to, pitch_to): (*mut u8, usize),
-    len: usize,
-    count: usize,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        // Pixels without a gap are one long one.
-        if (pitch_from, pitch_to) == (len, len * 4 / P::K) {
-            return P::pack(from, to, len * count);
-        }
-        for _ in 0..count {
-            P::pack(from, to, len);
-            (from, to) = (from.wrapping_add(pitch_from), to.wrapping_add(pitch_to));
         }
     }
 }

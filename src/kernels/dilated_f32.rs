@@ -3,11 +3,10 @@
 //!
 //! DeepLab's rates of 12, 24 and 36 meet maps of some 33 pixels a side: most taps lie outside, and a halo of 36 would be ten
 //! times the map. Pixels that see the same taps are rectangles, three a side at 3x3, and each is a call of
-//! [`conv_f32`] with those taps only: at rate 36 the nine taps are one.
+//! [`super::conv_f32`] with those taps only: at rate 36 the nine taps are one.
 
-use super::conv_f32::{Conv, Tap, conv_f32};
+use super::conv_f32::{Conv, Tap};
 use super::{Activation, Pixels};
-use crate::simd::Simd;
 use std::ops::Range;
 
 /// Taps of the largest kernel, 3x3.
@@ -35,50 +34,86 @@ pub struct Dilated<'a> {
     pub c: (&'a mut [f32], Pixels),
 }
 
-/// Runs `d` with the words of `S`.
+/// Pixels that see the same taps.
+pub(super) struct Rectangle {
+    /// Rows and columns.
+    pub size: (usize, usize),
+    /// Where the first tap of the first pixel lies in the input.
+    pub a: usize,
+    /// Where the first pixel lies in the output.
+    pub c: usize,
+    /// How many taps there are.
+    pub count: usize,
+    /// The taps' offsets from the first.
+    pub offsets: [usize; MAX_TAPS],
+    /// The taps' numbers, [ky, kx].
+    pub taps: [usize; MAX_TAPS],
+}
+
+/// Runs `d` by `conv`, a [`conv_f32`](super::conv_f32::conv_f32). One body for all words.
 ///
 /// # Panics
-/// When a slice is too short for the pixels that it is said to hold, or the kernel is larger than 3.
-pub fn dilated_f32<S: Simd>(d: Dilated) {
-    let (reach, step) = ((d.kernel - 1) / 2 * d.dilation, d.dilation);
-    let (a, c) = (d.a.1, d.c.1);
-    for (rows, ky) in runs(d.size.0, d.kernel, step) {
-        for (columns, kx) in runs(d.size.1, d.kernel, step) {
-            let start = a.at(rows.start + ky.start * step - reach, columns.start + kx.start * step - reach);
-            let mut taps = [Tap::default(); MAX_TAPS];
-            let seen = ky.clone().flat_map(|y| kx.clone().map(move |x| (y, x)));
-            for (tap, (y, x)) in taps.iter_mut().zip(seen) {
-                tap.a = (y - ky.start) * step * a.row + (x - kx.start) * step * a.pixel;
-                tap.b = (y * d.kernel + x) * d.channels;
-            }
-            conv_f32::<S>(Conv {
+/// When a slice is too short for the pixels that it is said to hold, or the kernel is neither 1 nor 3.
+pub fn dilated_f32(d: Dilated, conv: fn(Conv)) {
+    let Dilated { channels, n, activation, a, b, c: (c, at), .. } = d;
+    rectangles(d.size, (d.kernel, d.dilation), (a.1, at), &mut |r| {
+        conv(Conv {
+            size: r.size,
+            a: (a.0, Pixels { start: r.a, ..a.1 }),
+            taps: &std::array::from_fn::<_, MAX_TAPS, _>(|i| Tap { a: r.offsets[i], b: r.taps[i] * channels })
+                [..r.count],
+            segment: channels,
+            b,
+            k: d.kernel * d.kernel * channels,
+            n,
+            activation,
+            residual: None,
+            c: (&mut *c, Pixels { start: r.c, ..at }),
+        });
+    });
+}
+
+/// Calls `each` with the rectangles of a picture of `size`, whose input lies as `a` and output as `c` say. One body for all kernels.
+pub(super) fn rectangles(
+    size: (usize, usize),
+    (kernel, step): (usize, usize),
+    (a, c): (Pixels, Pixels),
+    each: &mut dyn FnMut(&Rectangle),
+) {
+    let reach = (kernel - 1) / 2 * step;
+    for (rows, ky) in runs(size.0, kernel, step) {
+        for (columns, kx) in runs(size.1, kernel, step) {
+            let mut rectangle = Rectangle {
                 size: (rows.len(), columns.len()),
-                a: (d.a.0, Pixels { start, ..a }),
-                taps: &taps[..ky.len() * kx.len()],
-                segment: d.channels,
-                b: d.b,
-                k: d.kernel * d.kernel * d.channels,
-                n: d.n,
-                activation: d.activation,
-                residual: None,
-                c: (&mut *d.c.0, Pixels { start: c.at(rows.start, columns.start), ..c }),
-            });
+                a: a.at(rows.start + ky.start * step - reach, columns.start + kx.start * step - reach),
+                c: c.at(rows.start, columns.start),
+                count: 0,
+                offsets: [0; MAX_TAPS],
+                taps: [0; MAX_TAPS],
+            };
+            for y in ky.clone() {
+                for x in kx.clone() {
+                    let i = rectangle.count;
+                    rectangle.offsets[i] = (y - ky.start) * step * a.row + (x - kx.start) * step * a.pixel;
+                    rectangle.taps[i] = y * kernel + x;
+                    rectangle.count += 1;
+                }
+            }
+            each(&rectangle);
         }
     }
 }
 
-/// The positions of an axis of `len` in runs that see the same taps: positions, taps.
+/// The positions of an axis of `len` in runs that see the same taps: positions, taps. The first tap of three is inside from one dilation
+/// on, the last up to one dilation before the end.
 fn runs(len: usize, kernel: usize, dilation: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    assert!(kernel == 1 || kernel == 3, "a kernel of 1 or 3");
     let reach = (kernel - 1) / 2 * dilation;
-    let taps = move |i: usize| {
-        let first = reach.saturating_sub(i).div_ceil(dilation);
-        first..kernel.min((len + reach - i).div_ceil(dilation))
-    };
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let start = next;
-        next = (start..len).find(|i| taps(*i) != taps(start)).unwrap_or(len);
-        (start < len).then(|| (start..next, taps(start)))
+    let (first, last) = (reach.min(len), len.saturating_sub(reach));
+    let cuts = [0, first.min(last), first.max(last), len];
+    (0..3).map(move |i| cuts[i]..cuts[i + 1]).filter(|run| !run.is_empty()).map(move |run| {
+        let taps = usize::from(run.start < reach)..kernel - usize::from(run.start + reach >= len);
+        (run, taps)
     })
 }
 

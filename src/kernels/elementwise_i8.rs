@@ -34,6 +34,11 @@ impl Affine {
         }
     }
 
+    /// The channels, where they come in eights.
+    pub(super) fn channels(&self) -> usize {
+        self.zero.len()
+    }
+
     /// (q - zp) of eight bytes, as floats.
     ///
     /// # Safety
@@ -61,6 +66,16 @@ impl Affine {
                 [0, 4].map(|j| literals.quanta(S::mul(v[j / 4], S::load(scale.add(j))), S::load(round.add(j))));
             S::store_u8x8(to, quanta);
         }
+    }
+
+    /// Eight floats as bytes.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of eight bytes, and `i + 8` within the constants.
+    #[inline(always)]
+    pub(super) unsafe fn quantised<S: Simd>(&self, literals: Literals<S>, v: [S::F32; 2], i: usize, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { self.store::<S>(literals, v, self.inverse.as_ptr().add(i), i, to) };
     }
 }
 
@@ -91,7 +106,7 @@ pub fn quantise<S: Simd>(x: &Tensor, to: &Affine, out: &mut Tensor<u8>) {
             unsafe {
                 let v = reading(row.as_ptr().add(i), width, |p| [S::load(p), S::load(p.add(4))]);
                 let p = data.at(start + y * pitch + i);
-                writing(p, width, |p| to.store::<S>(literals, v, to.inverse.as_ptr().add(c), c, p));
+                writing(p, width, |p| to.quantised::<S>(literals, v, c, p));
             }
         });
     });

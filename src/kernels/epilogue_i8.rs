@@ -46,6 +46,14 @@ impl ValuesMut<'_> {
         }
     }
 
+    /// The same for a while.
+    pub(super) fn reborrow(&mut self) -> ValuesMut<'_> {
+        match self {
+            ValuesMut::U8(v) => ValuesMut::U8(v),
+            ValuesMut::F32(v) => ValuesMut::F32(v),
+        }
+    }
+
     /// For tasks that each write elements of their own.
     pub(super) fn shared(&mut self) -> Output {
         match self {

@@ -11,11 +11,12 @@
 //! and an addition are one instruction where integers need a widening, a dot and an addition, and [`super::depthwise_f32`]
 //! is the kernel.
 
-use super::conv_i8::{Pairs, Quads, Step, pack_pixels, rows};
+use super::conv_i8::rows;
 use super::depthwise_f32::{BLOCK, Filter, Job};
 use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, above_zero, holds};
 use super::expand_depthwise_f32::Bands;
 use super::pack_i8::{HEADER, NR, PackedB};
+use super::step_i8::{Pairs, Quads, Step, pack_pixels};
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;

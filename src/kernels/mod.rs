@@ -6,6 +6,7 @@
 //! | [`argmax_f32`] | f32 to u8 | 4 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
+//! | [`dilated_i8`] | u8 to u8 or f32 | rectangles of [`conv_i8`] |
 //! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
@@ -18,7 +19,7 @@
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
-//! | [`weighted_sum_f32`] | f32 | 4 channels of a pixel |
+//! | [`weighted_sum_f32`] | f32 to f32 or u8 | 16 channels of a pixel |
 //! | [`winograd_f32`] | f32 | 2x2 pixels x 4 channels, and [`conv_f32`]'s |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
@@ -32,6 +33,7 @@ pub mod conv_i8;
 pub mod depthwise_f32;
 pub mod depthwise_i8;
 pub mod dilated_f32;
+pub mod dilated_i8;
 pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod expand_depthwise_f32;
@@ -44,6 +46,7 @@ pub mod pool_f32;
 pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
+mod step_i8;
 pub mod weighted_sum_f32;
 pub mod winograd_f32;
 

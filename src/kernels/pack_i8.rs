@@ -58,6 +58,22 @@ impl PackedB {
         PackedB { data, n, k, kind }
     }
 
+    /// What sums over one tap alone start at, [taps, n], n in eights, for the zero points that it was packed for.
+    pub fn tap_starts(&self, zero_point: &[u8]) -> Vec<i32> {
+        let ((data, len), c, step) = (self.panels(), zero_point.len(), self.kind.step());
+        let pitch = self.n.next_multiple_of(NR);
+        let mut starts = vec![0; self.k / c * pitch];
+        for (i, panel) in data.chunks_exact(len).enumerate() {
+            for (j, w) in panel[HEADER..].iter().enumerate() {
+                let (k, column) = (j / (NR * step) * step + j % step, j / step % NR);
+                // What fills the last step up.
+                let zero = if k < self.k { zero_point[k % c] } else { continue };
+                starts[k / c * pitch + i * NR + column] += i32::from(*w as i8) * less(self.kind, zero);
+            }
+        }
+        starts
+    }
+
     /// The panels, and the bytes of one.
     pub(super) fn panels(&self) -> (&[u8], usize) {
         (&self.data, self.data.len() / self.n.div_ceil(NR))
@@ -65,10 +81,12 @@ impl PackedB {
 }
 
 fn start(kind: DotKind, row: &[i8], zero_point: &[u8]) -> i32 {
-    let sum = |f: &dyn Fn(i32) -> i32| -> i32 {
-        row.iter().zip(zero_point.iter().cycle()).map(|(w, zp)| i32::from(*w) * f(i32::from(*zp))).sum()
-    };
-    sum(&|zp| if kind == DotKind::I8Signed { 128 - zp } else { -zp })
+    row.iter().zip(zero_point.iter().cycle()).map(|(w, zp)| i32::from(*w) * less(kind, *zp)).sum()
+}
+
+/// What goes with a weight to the start.
+fn less(kind: DotKind, zero_point: u8) -> i32 {
+    (if kind == DotKind::I8Signed { 128 } else { 0 }) - i32::from(zero_point)
 }
 
 /// Depthwise weights: the starts [c] apart, and i16 pairs of kernel rows, [c / 8][row pair][column][8 channels][2]; an odd

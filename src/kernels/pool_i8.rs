@@ -3,6 +3,9 @@
 use crate::quant::QParams;
 use crate::simd::Simd;
 
+/// Channels that are added up at once.
+const BLOCK: usize = 64;
+
 /// The sums of eight channels over `width` pixels, each `pitch` bytes from the last.
 ///
 /// # Safety
@@ -34,9 +37,15 @@ pub fn sum_pixels(row: &[u8], pitch: usize, sums: &mut [u32]) {
 pub fn mean_pool_i8(row_sums: &[u32], pixels: usize, params: &QParams, out: &mut [f32]) {
     let channels = out.len();
     assert!(params.scale().len() == channels && row_sums.len().is_multiple_of(channels), "row sums are [rows, c]");
-    for (c, out) in out.iter_mut().enumerate() {
-        let sum: u32 = row_sums.iter().skip(c).step_by(channels).sum();
-        let above_zero = i64::from(sum) - pixels as i64 * i64::from(params.zero_point()[c]);
-        *out = above_zero as f32 * (params.scale()[c] / pixels as f32);
+    // Row by row, of as many channels as have their sums in the first-level cache.
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        let (first, mut sums) = (block * BLOCK, [0u32; BLOCK]);
+        for row in row_sums.chunks_exact(channels) {
+            sums.iter_mut().zip(&row[first..][..out.len()]).for_each(|(sum, row)| *sum += row);
+        }
+        for ((c, out), sum) in (first..).zip(out).zip(sums) {
+            let above_zero = i64::from(sum) - pixels as i64 * i64::from(params.zero_point()[c]);
+            *out = above_zero as f32 * (params.scale()[c] / pixels as f32);
+        }
     }
 }

@@ -85,27 +85,38 @@ impl<S: Simd> RowWriter<S> {
     }
 }
 
-/// Bilinear, no antialias, half-pixel centres.
+/// Numbers of room that [`bilinear`] needs for a picture of `width` columns: the places and weights of each.
+pub fn bilinear_room(width: usize) -> usize {
+    3 * width
+}
+
+/// Bilinear, no antialias, half-pixel centres; `room` holds [`bilinear_room`] numbers.
 ///
 /// # Panics
-/// When `target.out` is too short.
-pub fn bilinear<S: Simd>(image: Image, mut target: Target) {
+/// When `target.out` or `room` is too short.
+pub fn bilinear<S: Simd>(image: Image, mut target: Target, room: &mut [u32]) {
     target.check();
     let (h, w) = target.size;
+    if (image.height, image.width) == target.size {
+        return same_size::<S>(image, target);
+    }
+    let columns = &mut room.as_chunks_mut::<3>().0[..w];
+    for (x, column) in columns.iter_mut().enumerate() {
+        let (left, right, fx) = source(x, image.width, w);
+        *column = [left as u32, right as u32, fx.to_bits()];
+    }
+    let columns = &*columns;
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
     let lerp = |a, b, f| S::add(S::mul(S::sub(b, a), f), a);
     parallel::for_each(h, 3 * w * parallel::ELEMENT, |y| {
-        // Whole, so that the closure shares the wrapper and not its pointer.
-        let out = &out;
         let (top, bottom, fy) = source(y, image.height, h);
         let (top, bottom, fy) = (image.row(top), image.row(bottom), S::splat(fy));
         // SAFETY: source() gives columns of the picture, 4 bytes each; each task writes one row of out, of w pixels.
         unsafe {
-            let mut writer = RowWriter::<S>::new(out.0.add(at.at(y, 0)), w, &target.normalise);
-            for x in 0..w {
-                let (left, right, fx) = source(x, image.width, w);
-                let fx = S::splat(fx);
-                let pixel = |row: &[u8], x: usize| S::load_u8(row.as_ptr().add(4 * x));
+            let mut writer = RowWriter::<S>::new(out.at(at.at(y, 0)), w, &target.normalise);
+            for [left, right, fx] in columns {
+                let fx = S::splat(f32::from_bits(*fx));
+                let pixel = |row: &[u8], x: &u32| S::load_u8(row.as_ptr().add(4 * *x as usize));
                 let upper = lerp(pixel(top, left), pixel(top, right), fx);
                 let lower = lerp(pixel(bottom, left), pixel(bottom, right), fx);
                 writer.push(lerp(upper, lower, fy));
@@ -149,9 +160,14 @@ impl Axis {
         ((0..count).map(at), (0..count).map(at).sum())
     }
 
-    /// Writes the weights of all `to` outputs, [to, taps], as whole numbers of 2^-bits, and returns bits: as many as keep the
+    /// Numbers of an output pixel in a table: its first source pixel, how many there are, and their weights.
+    fn entry(&self) -> usize {
+        2 + self.taps()
+    }
+
+    /// Writes the entries of all `to` outputs, the weights as whole numbers of 2^-bits, and returns bits: as many as keep the
     /// largest weight below 2^15.
-    fn weigh(&self, to: usize, weights: &mut [i32]) -> u32 {
+    fn weigh(&self, to: usize, table: &mut [i32]) -> u32 {
         let largest = (0..to).flat_map(|i| {
             let (values, sum) = self.triangle(i);
             values.map(move |v| v / sum)
@@ -159,9 +175,10 @@ impl Axis {
         let largest = largest.fold(0.0, f64::max);
         let fits = |bits: u32| largest * f64::from(1 << bits) + 0.5 < f64::from(1 << 15);
         let bits = (0..22).find(|bits| !fits(bits + 1)).unwrap_or(22);
-        for (i, weights) in weights.chunks_exact_mut(self.taps()).take(to).enumerate() {
-            let (values, sum) = self.triangle(i);
-            for (weight, v) in weights.iter_mut().zip(values) {
+        for (i, entry) in table.chunks_exact_mut(self.entry()).take(to).enumerate() {
+            let ((first, count), (values, sum)) = (self.window(i), self.triangle(i));
+            (entry[0], entry[1]) = (first as i32, count as i32);
+            for (weight, v) in entry[2..].iter_mut().zip(values) {
                 *weight = (v / sum * f64::from(1 << bits) + 0.5) as i32;
             }
         }
@@ -172,10 +189,17 @@ impl Axis {
 /// Output rows that one task reduces.
 const BAND_ROWS: usize = 32;
 
+/// An entry of [`Axis::weigh`]'s table.
+fn window(entry: &[i32]) -> (usize, &[i32]) {
+    (entry[0] as usize, &entry[2..][..entry[1] as usize])
+}
+
 /// Numbers of room that [`antialias`] needs for a picture of `from` made `to`, both [h, w].
 pub fn antialias_room(from: (usize, usize), to: (usize, usize)) -> usize {
     let (rows, columns) = (Axis::new(from.0, to.0), Axis::new(from.1, to.1));
-    rows.taps() * (to.0 + 4 * to.1 * to.0.div_ceil(BAND_ROWS)) + columns.taps() * to.1
+    // A band's source rows, and the sums of an output row.
+    let band = (rows.taps() + 1) * 4 * to.1;
+    rows.entry() * to.0 + columns.entry() * to.1 + band * to.0.div_ceil(BAND_ROWS)
 }
 
 /// A picture of the size that is asked for, normalised.
@@ -204,30 +228,36 @@ pub fn antialias<S: Simd>(image: Image, mut target: Target, room: &mut [i32]) {
         return same_size::<S>(image, target);
     }
     let (rows, columns) = (Axis::new(image.height, h), Axis::new(image.width, w));
-    let (row_weights, room) = room.split_at_mut(rows.taps() * h);
-    let (column_weights, rings) = room.split_at_mut(columns.taps() * w);
-    let (row_bits, column_bits) = (rows.weigh(h, row_weights), columns.weigh(w, column_weights));
+    let (row_table, room) = room.split_at_mut(rows.entry() * h);
+    let (column_table, bands) = room.split_at_mut(columns.entry() * w);
+    let (row_bits, column_bits) = (rows.weigh(h, row_table), columns.weigh(w, column_table));
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
-    let (row_weights, column_weights, ring) = (&*row_weights, &*column_weights, rows.taps() * 4 * w);
-    let rings = &mut rings[..ring * h.div_ceil(BAND_ROWS)];
+    let (row_table, column_table, slots, pitch) = (&*row_table, &*column_table, rows.taps(), 4 * w);
+    let band = (slots + 1) * pitch;
+    let bands = &mut bands[..band * h.div_ceil(BAND_ROWS)];
     // A band keeps the source rows that its window spans, reduced, each in the slot of its number.
     let cost = 4 * image.width * image.height / h.div_ceil(BAND_ROWS) * parallel::ELEMENT;
-    parallel::for_each_chunk(rings, ring, cost, |band, ring| {
+    parallel::for_each_chunk(bands, band, cost, |band, room| {
+        let (ring, sums) = room.split_at_mut(slots * pitch);
         let mut done = 0;
         for y in band * BAND_ROWS..h.min((band + 1) * BAND_ROWS) {
-            let (first, count) = rows.window(y);
-            for source in done.max(first)..first + count {
-                let slot = &mut ring[source % rows.taps() * 4 * w..][..4 * w];
-                shrink_row(image.row(source), &columns, column_weights, column_bits, slot);
+            let (first, weights) = window(&row_table[y * rows.entry()..][..rows.entry()]);
+            let end = first + weights.len();
+            for source in done.max(first)..end {
+                let slot = &mut ring[source % slots * pitch..][..pitch];
+                shrink_row(image.row(source), columns.entry(), column_table, column_bits, slot);
             }
-            done = first + count;
-            let weights = &row_weights[y * rows.taps()..][..rows.taps()];
+            done = end;
+            sums.fill(1 << (row_bits - 1));
+            for (source, weight) in (first..end).zip(weights) {
+                let row = &ring[source % slots * pitch..][..pitch];
+                sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v * weight);
+            }
             // SAFETY: out has w pixels of 3 floats at row y, which is this task's, as check() asserts; the array has four.
             unsafe {
                 let mut writer = RowWriter::<S>::new(out.at(at.at(y, 0)), w, &target.normalise);
-                for x in 0..w {
-                    let slots = (first..first + count).map(|row| &ring[row % rows.taps() * 4 * w + 4 * x..]);
-                    let pixel = weighted(slots, weights, row_bits).map(|v| v as f32);
+                for sum in sums.as_chunks::<4>().0 {
+                    let pixel = to_byte(*sum, row_bits).map(|v| v as f32);
                     writer.push(S::load(pixel.as_ptr()));
                 }
             }
@@ -235,25 +265,20 @@ pub fn antialias<S: Simd>(image: Image, mut target: Target, room: &mut [i32]) {
     });
 }
 
-/// A row of RGBA reduced along itself, [w, 4], 0 to 255.
-fn shrink_row(row: &[u8], columns: &Axis, weights: &[i32], bits: u32, out: &mut [i32]) {
-    for (x, (out, weights)) in out.chunks_exact_mut(4).zip(weights.chunks_exact(columns.taps())).enumerate() {
-        let (first, count) = columns.window(x);
-        out.copy_from_slice(&weighted(row[4 * first..][..4 * count].chunks_exact(4), weights, bits));
+/// A row of RGBA reduced along itself, [w, 4], 0 to 255, by a table of entries of `len` numbers.
+fn shrink_row(row: &[u8], len: usize, table: &[i32], bits: u32, out: &mut [i32]) {
+    for (out, entry) in out.as_chunks_mut::<4>().0.iter_mut().zip(table.chunks_exact(len)) {
+        let (first, weights) = window(entry);
+        let mut sum = [1 << (bits - 1); 4];
+        for (pixel, weight) in row.as_chunks::<4>().0[first..][..weights.len()].iter().zip(weights) {
+            sum = std::array::from_fn(|c| sum[c] + i32::from(pixel[c]) * weight);
+        }
+        *out = to_byte(sum, bits);
     }
 }
 
-/// The sum of weight * pixel, to the nearest whole number of 0 to 255; four lanes, which the compiler makes a vector.
+/// Sums in 2^-bits, half of one added, to whole numbers of 0 to 255; four lanes, which the compiler makes a vector.
 #[inline(always)]
-fn weighted<'a, T: Copy + Into<i32> + 'a>(
-    pixels: impl Iterator<Item = &'a [T]>,
-    weights: &[i32],
-    bits: u32,
-) -> [i32; 4] {
-    let mut sum = [1 << (bits - 1); 4];
-    for (pixel, weight) in pixels.zip(weights) {
-        let pixel = pixel.first_chunk::<4>().expect("four channels");
-        sum = std::array::from_fn(|c| sum[c] + pixel[c].into() * weight);
-    }
+fn to_byte(sum: [i32; 4], bits: u32) -> [i32; 4] {
     sum.map(|v| (v >> bits).clamp(0, 255))
 }

@@ -10,7 +10,6 @@ use crate::kernels::Activation;
 use crate::weights::{StateDict, TensorInfo};
 use crate::{Error, Result};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// A state_dict's architecture.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,28 +71,32 @@ fn refuse(what: impl std::fmt::Display) -> Error {
     ))
 }
 
-/// The shapes by name.
-struct Shapes<'a>(BTreeMap<String, &'a [usize]>);
+/// Names with their shapes, some hundred. A list, since a map's sort and tree are 8 KB of the module.
+struct Shapes<'a>(Vec<(String, &'a [usize])>);
 
 impl<'a> Shapes<'a> {
     fn new(tensors: &'a [TensorInfo]) -> Self {
         Shapes(tensors.iter().map(|t| (t.name.clone(), t.shape.as_slice())).collect())
     }
 
+    fn get(&self, name: &str) -> Option<&'a [usize]> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, shape)| *shape)
+    }
+
     fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.get(name).is_some()
     }
 
     /// The shape of a convolution's weight.
     fn conv(&self, name: &str) -> Result<[usize; 4]> {
-        let shape = self.0.get(name).ok_or_else(|| refuse(format_args!("have no {name}")))?;
-        <[usize; 4]>::try_from(*shape)
+        let shape = self.get(name).ok_or_else(|| refuse(format_args!("have no {name}")))?;
+        <[usize; 4]>::try_from(shape)
             .map_err(|_| refuse(format_args!("have {name} of shape {shape:?}, no convolution's")))
     }
 
     /// The size of `name`'s first dimension: a layer's output channels.
     fn outputs(&self, name: &str) -> Result<usize> {
-        let size = self.0.get(name).and_then(|shape| shape.first());
+        let size = self.get(name).and_then(|shape| shape.first());
         size.copied().ok_or_else(|| refuse(format_args!("have no {name}")))
     }
 
@@ -130,7 +133,7 @@ impl Family {
         ];
         let found = marks.into_iter().find(|(name, _)| shapes.has(name));
         found.map(|(_, family)| family).ok_or_else(|| {
-            let first: Vec<_> = shapes.0.keys().take(3).collect();
+            let first: Vec<_> = shapes.0.iter().map(|(name, _)| name).take(3).collect();
             refuse(format_args!("are of no model of the MobileNetV3 family, as {first:?} tell"))
         })
     }
@@ -197,7 +200,7 @@ impl Family {
 /// of the block, under its own indices, and what follows.
 fn ssdlite_body<'a>(shapes: &Shapes<'a>) -> Shapes<'a> {
     let index = |name: &str| name.split('.').next().and_then(|i| i.parse::<usize>().ok());
-    let before = shapes.0.keys().filter_map(|name| index(name.strip_prefix("backbone.features.0.")?));
+    let before = shapes.0.iter().filter_map(|(name, _)| index(name.strip_prefix("backbone.features.0.")?));
     let c4 = before.max().unwrap_or(0);
     shapes.renamed(|name| {
         let (half, rest) = name.strip_prefix("backbone.features.")?.split_once('.')?;

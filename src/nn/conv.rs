@@ -86,7 +86,7 @@ impl Conv2d {
             activation,
             inputs: input.names.clone(),
         };
-        Self::of_layer(weights, layer, (kernel, 1), input, residual)
+        Self::of_layer(weights, layer, (kernel, 1, 1), input, residual)
     }
 
     /// nn.Linear of [pixels, pool * pool * in_channels]: the file has a row's features in the order (c, y, x), and
@@ -111,20 +111,20 @@ impl Conv2d {
             activation,
             inputs: input.names.clone(),
         };
-        Self::of_layer(weights, layer, (1, 1), &input.repeated(pool * pool), None)
+        Self::of_layer(weights, layer, (1, 1, 1), &input.repeated(pool * pool), None)
     }
 
     pub(super) fn of_layer(
         weights: &dyn Weights,
         layer: Layer,
-        (kernel, stride): (usize, usize),
+        (kernel, stride, dilation): (usize, usize, usize),
         input: &Format,
         residual: Option<&Format>,
     ) -> Result<Conv2d> {
         let output = layer.output_format(weights)?;
         if !layer.is_int8(weights) {
             let (fold, exact) = (layer.fold(weights)?, weights.is_quantised());
-            let dense = match !exact && (kernel, stride) == (3, 1) && suits_winograd(&layer) {
+            let dense = match !exact && (kernel, stride, dilation) == (3, 1, 1) && suits_winograd(&layer) {
                 true => Dense::Winograd(pack_winograd(weights, &layer, &fold)?),
                 false => Dense::F32(pack(weights, &layer, &fold)?, exact),
             };
@@ -177,6 +177,11 @@ impl Conv2d {
         }
     }
 
+    /// How the bytes that it reads are quantised, where it is in int8.
+    pub fn reads(&self) -> Option<&Arc<Quantisation>> {
+        self.int8().map(|int8| &int8.input)
+    }
+
     /// Runs on `input` [h, w, c] with a halo of at least [`Conv2d::padding`], adding `residual` of the output's shape, bytes
     /// only where [`Conv2d::load_adding`] was told so.
     ///
@@ -213,8 +218,13 @@ impl Conv2d {
                 out
             }
         };
-        cx.watch(&self.output.names[0], &out, Origin::Layer(&self.layer));
+        self.watch(cx, &out);
         out
+    }
+
+    /// Shows what it made.
+    pub(super) fn watch(&self, cx: &mut Context, out: &Map) {
+        cx.watch(&self.output.names[0], out, Origin::Layer(&self.layer));
     }
 
     /// Rows and columns of the output, and where the first tap of its pixels lies.
@@ -338,7 +348,7 @@ pub(super) fn write(
 }
 
 /// Panels of the weight, its rows [c, taps] in the order (tap, c), scaled and shifted by `fold`.
-pub(super) fn pack(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedB> {
+fn pack(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedB> {
     let k = layer.k();
     let mut packed = PackedB::new(&fold.shift, k);
     layer.rows(weights, &mut |n, row| {

@@ -1,11 +1,9 @@
 //! torchvision/ops/misc.py's Conv2dNormActivation: how its layers are read from a Sequential.
 
-use super::conv::pack;
 use super::layer::{BatchNorm, Layer};
 use super::{Conv2d, Depthwise2d, Format};
 use crate::Result;
 use crate::kernels::Activation;
-use crate::kernels::conv_f32::PackedB;
 use crate::weights::Weights;
 
 /// Loads a convolution and the BatchNorm behind it: `name.0.weight`, `name.1.*`.
@@ -29,7 +27,7 @@ pub struct Conv2dNormActivation {
 
 impl Conv2dNormActivation {
     /// The convolution `name.index` of `input` with the BatchNorm after it.
-    fn layer(&self, name: &str, index: usize, input: &Format, is_depthwise: bool) -> Layer {
+    pub(super) fn layer(&self, name: &str, index: usize, input: &Format, is_depthwise: bool) -> Layer {
         let in_channels = if is_depthwise { 1 } else { self.in_channels };
         Layer {
             name: format!("{name}.{index}"),
@@ -40,12 +38,6 @@ impl Conv2dNormActivation {
             activation: self.activation,
             inputs: input.names.clone(),
         }
-    }
-
-    /// The dense form's panels in f32, of the convolution `name.0`.
-    pub(super) fn panels(&self, weights: &dyn Weights, name: &str, input: &Format) -> Result<PackedB> {
-        let layer = self.layer(name, 0, input, false);
-        pack(weights, &layer, &layer.fold(weights)?)
     }
 
     /// The dense form; no dilation.
@@ -67,7 +59,7 @@ impl Conv2dNormActivation {
         input: &Format,
         residual: Option<&Format>,
     ) -> Result<Conv2d> {
-        Conv2d::of_layer(weights, self.layer(name, 0, input, false), (self.kernel, self.stride), input, residual)
+        Conv2d::of_layer(weights, self.layer(name, 0, input, false), (self.kernel, self.stride, 1), input, residual)
     }
 
     /// The dense form from inside a longer Sequential `name`: the convolution is its `index`-th layer.
@@ -76,7 +68,7 @@ impl Conv2dNormActivation {
     /// As for [`Conv2d::load`].
     pub fn dense_at(&self, weights: &dyn Weights, name: &str, index: usize, input: &Format) -> Result<Conv2d> {
         assert_eq!(self.dilation, 1, "DilatedConv2d has dilation");
-        Conv2d::of_layer(weights, self.layer(name, index, input, false), (self.kernel, self.stride), input, None)
+        Conv2d::of_layer(weights, self.layer(name, index, input, false), (self.kernel, self.stride, 1), input, None)
     }
 
     /// The form with a group a channel.

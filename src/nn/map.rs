@@ -213,6 +213,11 @@ impl Format {
         }
     }
 
+    /// The constants of its conversions, if it is quantised.
+    pub fn affine(&self) -> Option<&Affine> {
+        self.quantisation.as_deref().map(|q| &q.affine)
+    }
+
     /// The format of `times` pixels side by side as one.
     pub fn repeated(&self, times: usize) -> Format {
         let repeat = |q: &Arc<Quantisation>| Arc::new(Quantisation::new(q.params.repeated(times)));

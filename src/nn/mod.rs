@@ -66,7 +66,7 @@ impl Context<'_> {
     }
 
     /// Shows the values of an activation that no layer made.
-    pub fn watch_activation(&mut self, format: &Format, values: &Tensor) {
+    pub fn watch_activation<'a>(&mut self, format: &Format, values: impl Into<View<'a>>) {
         self.watch(&format.names[0], values, Origin::Model);
     }
 

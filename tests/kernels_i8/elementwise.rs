@@ -8,6 +8,7 @@ use super::{assert_halo, dirty, tensor_u8};
 use mobilesight::kernels::elementwise_i8::{Affine, dequantise, quantise, scale_i8};
 use mobilesight::kernels::gemv_f32::Gemv;
 use mobilesight::kernels::pool_i8::mean_pool_i8;
+use mobilesight::kernels::weighted_sum_f32::{weighted_sum_f32, weighted_sum_u8};
 use mobilesight::simd::Simd;
 
 fn check_elementwise<S: Simd>(h: usize, w: usize, c: usize) {
@@ -46,6 +47,23 @@ fn quantise_and_dequantise_rows_of_any_channels() {
     }
 }
 
+fn check_weighted_sum<S: Simd>(c: usize) {
+    let (p, x) = (params(24, c, 0.1), floats(25, 9 * c, -4.0, 4.0));
+    let terms = [(0, 0.5), (8 * c, -1.25), (3 * c, 2.0)];
+    let (mut floats, mut bytes) = (vec![f32::NAN; c], vec![0xA5; c]);
+    weighted_sum_f32::<S>(&x, &terms, &mut floats);
+    weighted_sum_u8::<S>(&x, &terms, &Affine::new(&p), &mut bytes);
+    let want: Vec<u8> = floats.iter().enumerate().map(|(i, x)| p.quantise(*x, i)).collect();
+    assert_eq!(bytes, want, "{} {c}", S::NAME);
+}
+
+#[test]
+fn weighted_sums_as_bytes_are_those_of_the_floats() {
+    for c in (8..=56).step_by(8) {
+        everywhere!(check_weighted_sum(c));
+    }
+}
+
 fn check_squeeze_excite<S: Simd>(h: usize, w: usize, c: usize) {
     let (mut ws, from, to) = (dirty(), params(30, c, 0.1), params(32, c, 0.1));
     let x = bytes(34, h * w * c);
@@ -72,7 +90,11 @@ fn squeeze_excite_scales_by_channel() {
 
 #[test]
 fn mean_is_of_the_real_values() {
-    let (c, pixels) = (16, 35);
+    [1, 16, 64, 72, 131].into_iter().for_each(check_mean);
+}
+
+fn check_mean(c: usize) {
+    let pixels = 35;
     let p = params(40, c, 0.1);
     let x = bytes(42, pixels * c);
     // Rows of 7 pixels.

@@ -20,6 +20,7 @@ macro_rules! everywhere {
 
 mod conv;
 mod depthwise;
+mod dilated;
 mod elementwise;
 
 use mobilesight::kernels::Pixels;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 /// Columns and rows of the picture.
 pub const SIZE: (usize, usize) = (120, 90);
 
-/// Its RGBA.
-pub fn rgba() -> Vec<u8> {
-    (0..SIZE.0 * SIZE.1 * 4).map(|i| (i * 7 % 251) as u8).collect()
+/// RGBA of a picture of so many columns and rows.
+pub fn rgba((width, height): (usize, usize)) -> Vec<u8> {
+    (0..width * height * 4).map(|i| (i * 7 % 251) as u8).collect()
 }
 
 /// What a file would say of the model of `arch`.

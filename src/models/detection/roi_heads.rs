@@ -10,6 +10,8 @@ use crate::tensor::Tensor;
 use crate::weights::Weights;
 
 const POOL: usize = 7;
+/// Most boxes whose features are there at once: a thousand would be 50 MB.
+const CHUNK: usize = 192;
 const WEIGHTS: [f32; 4] = [10.0, 10.0, 5.0, 5.0];
 
 /// TorchVision's parameters of the same names, without their box_.
@@ -87,26 +89,55 @@ impl RoiHeads {
         // MultiScaleRoIAlign infers the scale as a power of two; both levels have it, and the mapper takes the first.
         let spatial_scale = (features.h as f32 / size.0 as f32).log2().round().exp2();
         let align = RoiAlign { output_size: POOL, sampling_ratio: 2, spatial_scale, exact: self.exact };
-        let pooled = align.forward(cx, &features, proposals);
+        let columns = [&self.cls_score, &self.bbox_pred].map(Conv2d::out_channels);
+        let [mut logits, mut deltas] = columns.map(|n| cx.workspace.tensor(1, proposals.len(), n, 0));
+        // Who watches sees a stage as a whole.
+        let watched = cx.observer.is_some() || cx.activations.is_some();
+        let most = if watched { usize::MAX } else { CHUNK };
+        // Of equal size, since a box alone would be summed in another order.
+        let chunk = proposals.len().div_ceil(proposals.len().div_ceil(most).max(1)).max(1);
+        let [logit_rows, delta_rows] =
+            [(&mut logits, columns[0]), (&mut deltas, columns[1])].map(|(t, n)| t.data_mut().chunks_mut(chunk * n));
+        let rows = logit_rows.zip(delta_rows);
+        for (proposals, (logits, deltas)) in proposals.chunks(chunk).zip(rows) {
+            self.predict(cx, &align, &features, proposals, (logits, deltas));
+        }
         features.give(cx);
-        cx.observe("roi_heads.box_roi_pool", &pooled);
-        cx.watch_activation(&self.pooled, &pooled);
-        let hidden = self.fc6.forward(cx, &pooled, 0, None, None);
-        let head = self.fc7.forward(cx, &hidden, 0, None, None);
-        cx.observe("roi_heads.box_head", &head);
-        let mut logits = self.cls_score.forward(cx, &head, 0, None, None).into_f32(cx);
-        let deltas = self.bbox_pred.forward(cx, &head, 0, None, None).into_f32(cx);
-        cx.observe("roi_heads.cls_score", &logits);
-        cx.observe("roi_heads.bbox_pred", &deltas);
-        logits.data_mut().chunks_exact_mut(self.cls_score.out_channels()).for_each(softmax);
+        logits.data_mut().chunks_exact_mut(columns[0]).for_each(softmax);
         let mut candidates = cx.workspace.list(proposals.len() * (logits.c - 1));
         collect(proposals, &logits, &deltas, size, config.score_thresh, &mut candidates);
         if let Some(classes) = classes {
             candidates.retain(|c| classes.binary_search(&c.group).is_ok());
         }
-        [pooled, logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
-        [hidden, head].into_iter().for_each(|map| cx.give(map));
+        [logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         batched_nms(&mut cx.workspace, candidates, config.nms_thresh, config.detections_per_img)
+    }
+
+    /// box_roi_pool, box_head and box_predictor of some `proposals`, into their rows of logits and deltas.
+    fn predict(
+        &self,
+        cx: &mut Context,
+        align: &RoiAlign,
+        features: &Tensor,
+        proposals: &[Box2d],
+        (logits, deltas): (&mut [f32], &mut [f32]),
+    ) {
+        let bytes = self.pooled.affine().zip(self.fc6.reads());
+        let pooled = align.forward(cx, features, proposals, bytes);
+        cx.observe("roi_heads.box_roi_pool", &pooled);
+        cx.watch_activation(&self.pooled, &pooled);
+        let hidden = self.fc6.forward(cx, &pooled, 0, None, None);
+        let head = self.fc7.forward(cx, &hidden, 0, None, None);
+        cx.observe("roi_heads.box_head", &head);
+        let predictors =
+            [(&self.cls_score, "roi_heads.cls_score", logits), (&self.bbox_pred, "roi_heads.bbox_pred", deltas)];
+        for (predictor, name, rows) in predictors {
+            let predicted = predictor.forward(cx, &head, 0, None, None).into_f32(cx);
+            cx.observe(name, &predicted);
+            rows.copy_from_slice(predicted.data());
+            cx.workspace.give_tensor(predicted);
+        }
+        [pooled, hidden, head].into_iter().for_each(|map| cx.give(map));
     }
 }
 

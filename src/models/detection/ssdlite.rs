@@ -263,10 +263,13 @@ impl Ssdlite {
         let mut found = cx.workspace.list((scores.c - 1) * self.config.topk_candidates);
         for group in (1..scores.c).filter(wanted) {
             let score = |i: usize| scores.data()[i * scores.c + group];
-            let best = top_n(&mut cx.workspace, boxes.len(), self.config.topk_candidates, &score);
-            let above = best.iter().map(|i| (score(*i), boxes[*i])).take_while(|(score, _)| *score > thresh);
-            found.extend(above.map(|(score, b)| Candidate { b, score, group }));
-            cx.workspace.give(best);
+            // Few boxes are above the score, so the search for the best sees those only.
+            let mut above = cx.workspace.list(boxes.len());
+            above.extend((0..boxes.len()).filter(|i| score(*i) > thresh));
+            let best = top_n(&mut cx.workspace, above.len(), self.config.topk_candidates, &|i| score(above[i]));
+            let candidate = |i: usize| Candidate { b: boxes[i], score: score(i), group };
+            found.extend(best.iter().map(|i| candidate(above[*i])));
+            [above, best].into_iter().for_each(|list| cx.workspace.give(list));
         }
         found
     }

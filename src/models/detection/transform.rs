@@ -5,7 +5,7 @@
 
 use crate::image::Image;
 use crate::kernels::Pixels;
-use crate::kernels::resize_u8::{Normalise, Target, bilinear};
+use crate::kernels::resize_u8::{Normalise, Target, bilinear, bilinear_room};
 use crate::models::{Input, Output};
 use crate::nn::Context;
 use crate::nn::boxes::{Box2d, Candidate};
@@ -34,13 +34,16 @@ pub fn transform_fixed(cx: &mut Context, image: Image, size: (usize, usize), nor
 }
 
 fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, usize), normalise: Normalise) -> Input {
+    cx.workspace.next_run();
     let mut tensor = cx.workspace.tensor(padded.0, padded.1, 3, 1);
     for y in 0..tensor.h {
         let outside = if y < size.0 { 3 * size.1 } else { 0 };
         tensor.row_mut(y)[outside..].fill(0.0);
     }
     let at = Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: 3 };
-    bilinear::<Best>(image, Target { size, normalise, out: (tensor.data_mut(), at) });
+    let mut room = cx.workspace.take(bilinear_room(size.1));
+    bilinear::<Best>(image, Target { size, normalise, out: (tensor.data_mut(), at) }, &mut room);
+    cx.workspace.give(room);
     Input { tensor, size }
 }
 

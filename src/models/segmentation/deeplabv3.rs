@@ -53,7 +53,7 @@ impl Aspp {
         for branch in 0..BRANCHES {
             let out = match branch {
                 0 => self.pointwise.forward(cx, x, 0, None, None).into_f32(cx),
-                i if i <= RATES.len() => self.atrous[i - 1].forward(cx, x, 0),
+                i if i <= RATES.len() => self.atrous[i - 1].forward(cx, x, 0).into_f32(cx),
                 _ => self.pool(cx, x),
             };
             place(&out, &mut side_by_side, branch * CHANNELS);

@@ -17,6 +17,8 @@ use crate::tensor::Tensor;
 
 /// Rows of a class map that one task does.
 const ARGMAX_ROWS: usize = 16;
+/// Rows of a class map that one task enlarges.
+const NEAREST_ROWS: usize = 32;
 
 /// A network that scores the classes on a map coarser than its picture.
 pub trait Segmenter: Send + Sync {
@@ -57,7 +59,7 @@ pub(super) fn class_map(
         let mut mask = std::mem::take(&mut output.coarse_mask);
         mask.resize(size.0 * size.1, 0);
         argmax(cx, &scores, size, &mut mask);
-        nearest(&mask, size, source, &mut output.mask);
+        nearest(cx, &mask, size, source, &mut output.mask);
         output.coarse_mask = mask;
     }
     cx.workspace.give_tensor(scores);
@@ -136,10 +138,48 @@ fn columns_last(cx: &mut Context, x: &Tensor) -> Tensor {
 }
 
 /// The class map `mask` of `size` made `source`: interpolate(mode="nearest-exact").
-fn nearest(mask: &[u8], size: (usize, usize), source: (usize, usize), out: &mut [u8]) {
+fn nearest(cx: &mut Context, mask: &[u8], size: (usize, usize), source: (usize, usize), out: &mut [u8]) {
     let from = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
-    for (y, out) in out.chunks_exact_mut(source.1).enumerate() {
-        let row = &mask[from(y, size.0, source.0) * size.1..][..size.1];
-        out.iter_mut().enumerate().for_each(|(x, class)| *class = row[from(x, size.1, source.1)]);
+    let mut columns = cx.workspace.take::<u32>(source.1);
+    columns.iter_mut().enumerate().for_each(|(x, column)| *column = from(x, size.1, source.1) as u32);
+    let rows = |block: usize, out: &mut [u8]| {
+        let mut last = usize::MAX;
+        for i in 0..out.len() / source.1 {
+            let y = from(block * NEAREST_ROWS + i, size.0, source.0);
+            let (before, out) = out.split_at_mut(i * source.1);
+            let out = &mut out[..source.1];
+            if y == last {
+                out.copy_from_slice(&before[before.len() - source.1..]);
+            } else {
+                let row = &mask[y * size.1..][..size.1];
+                out.iter_mut().zip(&columns).for_each(|(class, column)| *class = row[*column as usize]);
+            }
+            last = y;
+        }
+    };
+    let (block, blocks) = (NEAREST_ROWS * source.1, source.0 / NEAREST_ROWS);
+    let (whole, rest) = out.split_at_mut(blocks * block);
+    parallel::for_each_chunk(whole, block, block * parallel::ELEMENT, rows);
+    rows(blocks, rest);
+    cx.workspace.give(columns);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Larger, smaller and of one row, over blocks of rows and what is left of them.
+    #[test]
+    fn nearest_takes_the_pixel_under_the_centre() {
+        for (size, source) in [((3, 5), (70, 11)), ((50, 40), (33, 7)), ((8, 8), (1, 3)), ((1, 1), (65, 2))] {
+            let mask: Vec<u8> = (0..size.0 * size.1).map(|i| (i * 7 % 256) as u8).collect();
+            let mut got = vec![255; source.0 * source.1];
+            nearest(&mut Context::default(), &mask, size, source, &mut got);
+            let under = |i: usize, from: usize, to: usize| ((i as f64 + 0.5) * from as f64 / to as f64) as usize;
+            for (i, got) in got.into_iter().enumerate() {
+                let (y, x) = (under(i / source.1, size.0, source.0), under(i % source.1, size.1, source.1));
+                assert_eq!(got, mask[y * size.1 + x], "{size:?} to {source:?} at {i}");
+            }
+        }
     }
 }
