@@ -160,6 +160,8 @@ pub struct Engine {
     output: Output,
     /// Runs on grey pictures.
     greys: usize,
+    /// Pixels of the network's last input.
+    input: usize,
 }
 
 #[wasm_bindgen]
@@ -270,6 +272,7 @@ fn load(
         rgba: Vec::new(),
         output: Output::default(),
         greys: 0,
+        input: 0,
     })
 }
 
@@ -327,8 +330,11 @@ impl Engine {
         const LONG_ENOUGH: f64 = 400.0;
         // Nothing is to be seen in grey, and a detector's heads and suppression are to run too.
         let options = Options { rpn_score_thresh: Some(0.0), rpn_post_nms_top_n: Some(60), ..Options::default() };
+        // A large network's remainders are few of its tiles, and every shape takes memory.
+        const LARGE: usize = 1 << 18;
         let start = now();
-        let (width, height) = SHAPES[self.greys % SHAPES.len()];
+        let shape = if self.input < LARGE { self.greys } else { 0 };
+        let (width, height) = SHAPES[shape % SHAPES.len()];
         let bytes = (width * height * 4) as u32;
         let grey = Uint8Array::new_with_length(bytes).fill(128, 0, bytes);
         self.steps(&grey, (width, height), &options, None)?;
@@ -352,6 +358,7 @@ impl Engine {
         let start = now();
         let input = self.model.preprocess(&mut cx, image);
         let (size, prepared) = (input.size, now());
+        self.input = size.0 * size.1;
         let raw: Raw = self.model.forward(&mut cx, input, options);
         let computed = now();
         raw.postprocess(&mut cx, size, (height, width), &mut self.output);

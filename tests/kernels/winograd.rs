@@ -47,6 +47,13 @@ fn channels_in_fours_and_every_activation() {
     }
 }
 
+/// Bands of three rows of tiles with a last one of two, and of one row, wider than a band should be.
+#[test]
+fn bands_of_tiles() {
+    run::<Best>((21, 34), 4, 8, Activation::Relu);
+    run::<Best>((5, 139), 8, 4, Activation::Hardswish);
+}
+
 #[test]
 fn as_many_pixels_and_channels_as_a_pyramid() {
     run::<Best>((13, 17), 64, 72, Activation::Identity);

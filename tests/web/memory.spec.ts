@@ -1,19 +1,21 @@
 /** Memory: what a load takes, and that runs take no more. */
-import { ASTRONAUT, DETECTOR, SEGMENTER, expect, pageFile, test } from './support.ts';
+import { ASTRONAUT, DETECTOR, INT8_DETECTOR, INT8_SEGMENTER, SEGMENTER, expect, pageFile, test } from './support.ts';
 
 const MB = 1e6;
 
-/** The default weights, and what they take in f32. */
-const FILES = [
-  { file: DETECTOR, f32: 2 * pageFile(DETECTOR).length },
-  { file: SEGMENTER, f32: 2 * pageFile(SEGMENTER).length },
-  { file: DETECTOR.replace('f16', 'int8'), f32: 2 * pageFile(DETECTOR).length },
-  { file: SEGMENTER.replace('f16', 'int8'), f32: 2 * pageFile(SEGMENTER).length },
-];
+/** Bytes of a file's weights in memory: halves become floats there. */
+function weightsOf(file: string): number {
+  const bytes = pageFile(file);
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE())));
+  const tensors = Object.entries(header).filter(([name]) => name !== '__metadata__');
+  return (tensors as [string, { dtype: string; shape: number[] }][])
+    .map(([, { dtype, shape }]) => shape.reduce((a, b) => a * b, /^[IU]8$/.test(dtype) ? 1 : 4))
+    .reduce((a, b) => a + b);
+}
 
 for (const module of ['relaxed', 'relaxed-threads'] as const) {
-  for (const { file, f32 } of FILES) {
-    const int8 = file.includes('int8');
+  for (const file of [DETECTOR, SEGMENTER, INT8_DETECTOR, INT8_SEGMENTER]) {
+    const weights = weightsOf(file);
     test(`a load and a run take little more than the weights, ${file.split('/').at(-1)}, ${module}`, async ({
       blank,
     }) => {
@@ -27,10 +29,9 @@ for (const module of ['relaxed', 'relaxed-threads'] as const) {
         },
         { module, weights: file, picture: ASTRONAUT, detection: file.includes('fasterrcnn') },
       );
-      expect(dtype).toBe(int8 ? 'int8' : 'f32');
-      // The weights of an f16 file are f32 in memory.
-      expect(loaded).toBeGreaterThan(int8 ? pageFile(file).length : f32);
-      for (const memory of [loaded, peak]) expect(memory).toBeLessThanOrEqual(f32 * 1.3 + 40 * MB);
+      expect(dtype).toBe(file.includes('int8') ? 'int8' : 'f32');
+      expect(loaded).toBeGreaterThan(weights);
+      for (const memory of [loaded, peak]) expect(memory).toBeLessThanOrEqual(weights * 1.3 + 40 * MB);
     });
   }
 }
