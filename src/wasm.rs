@@ -34,10 +34,9 @@ pub fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// A file in JavaScript's memory, in the parts in which it came, which are not copied into one.
+/// A file in JavaScript's memory, in the parts in which it came, not copied into one; where each begins, and where the last one ends.
 struct JsFile {
     parts: Vec<Uint8Array>,
-    /// Where each part begins, and where the last one ends.
     starts: Vec<usize>,
 }
 

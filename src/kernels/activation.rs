@@ -37,3 +37,18 @@ fn hardsigmoid<S: Simd>(x: S::F32) -> S::F32 {
     let scaled = S::madd(x, S::splat(1.0 / 6.0), S::splat(0.5));
     S::min(S::max(scaled, S::splat(0.0)), S::splat(1.0))
 }
+
+/// The activation of a tile: one branch for all of it.
+#[inline(always)]
+pub(super) fn activate<S: Simd, const N: usize, const M: usize>(
+    activation: Activation,
+    acc: [[S::F32; N]; M],
+) -> [[S::F32; N]; M] {
+    match activation {
+        Activation::Identity => acc,
+        Activation::Relu => acc.map(|row| row.map(|v| Activation::Relu.apply::<S>(v))),
+        Activation::Relu6 => acc.map(|row| row.map(|v| Activation::Relu6.apply::<S>(v))),
+        Activation::Hardswish => acc.map(|row| row.map(|v| Activation::Hardswish.apply::<S>(v))),
+        Activation::Hardsigmoid => acc.map(|row| row.map(|v| Activation::Hardsigmoid.apply::<S>(v))),
+    }
+}

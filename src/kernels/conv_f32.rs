@@ -17,6 +17,7 @@
 //! The splat of a is loaded right before its two multiplies: V8 has 15 vector registers and keeps the order it is given,
 //! and 6x8 takes 12 accumulators, 2 of b and 1 splat.
 
+use super::activation::activate;
 use super::pixel_f32::pixel_f32;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
@@ -357,21 +358,6 @@ pub(super) unsafe fn steps<S: Simd, const R: usize>(
         }
     }
     acc
-}
-
-/// The activation of a tile: one branch for all of it.
-#[inline(always)]
-pub(super) fn activate<S: Simd, const N: usize, const M: usize>(
-    activation: Activation,
-    acc: [[S::F32; N]; M],
-) -> [[S::F32; N]; M] {
-    match activation {
-        Activation::Identity => acc,
-        Activation::Relu => acc.map(|row| row.map(|v| Activation::Relu.apply::<S>(v))),
-        Activation::Relu6 => acc.map(|row| row.map(|v| Activation::Relu6.apply::<S>(v))),
-        Activation::Hardswish => acc.map(|row| row.map(|v| Activation::Hardswish.apply::<S>(v))),
-        Activation::Hardsigmoid => acc.map(|row| row.map(|v| Activation::Hardsigmoid.apply::<S>(v))),
-    }
 }
 
 /// Writes eight columns, the residual's added.

@@ -13,7 +13,7 @@
 //! The sums of the outputs over a row feed squeeze-excite's pool without another pass; they are kept a row, and
 //! added up in the order of rows, so that the result does not depend on threads.
 
-use super::conv_f32::activate;
+use super::activation::activate;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;

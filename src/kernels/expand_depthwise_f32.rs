@@ -12,7 +12,8 @@
 //! second-level cache; a cache line, 16 channels, is the least that writes the output well.
 //! Rows that two bands see are computed twice.
 
-use super::conv_f32::{NR, activate, steps};
+use super::activation::activate;
+use super::conv_f32::{NR, steps};
 use super::depthwise_f32::{BLOCK, Filter, Job, cleared};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;

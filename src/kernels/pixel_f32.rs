@@ -8,7 +8,8 @@
 //! streams. The classifier's 10 MB of weights in Chromium on Zen 5 (November 2026): 0.60 ms by tiles, 0.35 ms so.
 
 use super::Shared;
-use super::conv_f32::{Conv, NR, activate, store, store_part};
+use super::activation::activate;
+use super::conv_f32::{Conv, NR, store, store_part};
 use crate::parallel;
 use crate::simd::Simd;
 

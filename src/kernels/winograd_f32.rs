@@ -10,7 +10,8 @@
 //! 16 multiplications for the 36 of four outputs; the transforms only add. The sums are rounded otherwise than [`super::conv_f32`]'s, so a layer
 //! whose bits must not depend on the build stays with that one.
 
-use super::conv_f32::{Conv, PackedB, Tap, activate, conv_f32};
+use super::activation::activate;
+use super::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
