@@ -19,11 +19,14 @@ function inWorker({ script, job, patience }) {
   });
 }
 
-/** Launches a browser at `origin`; `run` gives a job to a worker and resolves to { result } or { error }. */
-export async function launch(origin) {
+/**
+ * Launches a browser at `origin`, its engine with `jsFlags` where there are any; `run` gives a job to a worker and resolves to { result } or
+ * { error }.
+ */
+export async function launch(origin, jsFlags) {
   // Not from the start: a fresh clone has no Playwright until the bench has called `npm ci`.
   const { launchChromium } = await import('../../pkg-config/chromium.mjs');
-  const browser = await launchChromium(ensureChromium().browser);
+  const browser = await launchChromium(ensureChromium().browser, jsFlags ? [`--js-flags=${jsFlags}`] : []);
   const run = async (script, job) => {
     const context = await browser.newContext();
     try {

@@ -41,8 +41,8 @@ function referenceOf({ engine, model, dtype }, checked) {
 }
 
 /** Runs each contestant once and compares outputs: those that agree, and for those that do not the reason. */
-export async function checkAgreement(all, origin) {
-  const browser = await launch(origin);
+export async function checkAgreement(all, origin, { jsFlags }) {
+  const browser = await launch(origin, jsFlags);
   const checked = [];
   for (const contestant of all) {
     const { result, error } = await browser.run(
@@ -114,7 +114,7 @@ export async function time(all, server, options) {
   let version;
   for (let turn = 0; turn < options.launches; turn++) {
     console.log(`Launch ${turn + 1} of ${options.launches}`);
-    const browser = await launch(server.origin);
+    const browser = await launch(server.origin, options.jsFlags);
     version = browser.version;
     const measureLimit = async () => limits.push(await limit(browser));
     await measureLimit();

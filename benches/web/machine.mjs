@@ -26,8 +26,9 @@ function processor() {
 /** The CPU in words; it also tells the results of one CPU from another's. */
 export const cpu = processor().filter(Boolean).join(', ');
 
-/** The CPU, cores and memory in words. */
-export const machine = `${cpu}; ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GB, ${process.platform}`;
+/** The cores, memory and system beside `cpu`, in words. */
+export const machineOf = (cpu) =>
+  `${cpu}; ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GB, ${process.platform}`;
 
 // What the benches write: no part of what they measure.
 const outputs = [

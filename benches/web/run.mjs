@@ -11,7 +11,7 @@ import { variants } from '../../pkg-config/variants.mjs';
 import { checkAgreement, contestants, time } from './contest.mjs';
 import { picture } from './generator.mjs';
 import { buildLimit, peakOf } from './limit.mjs';
-import { commitOf, cpu, machine } from './machine.mjs';
+import { commitOf, cpu as ownCpu, machineOf } from './machine.mjs';
 import { writeFamily } from './family-report.mjs';
 import { measureFamily } from './family.mjs';
 import { absentFiles, models } from './models.mjs';
@@ -25,6 +25,8 @@ import { findFile, generatedWeights, peerFolders, quantisedWeights } from './wei
 const shared = process.env.MOBILESIGHT_SHARED ?? join(root, '../shared');
 // Of each of our contestants in a launch.
 const profiles = 3;
+// What has V8 do without the one-instruction dot where the CPU has it: its relaxed dot is then the one that saturates.
+const withoutVnni = '--no-enable-avx-vnni --no-enable-avx-vnni-int8';
 const engineFolder = join(root, 'dist/package/engine');
 
 function parseOptions() {
@@ -37,6 +39,7 @@ function parseOptions() {
       family: { type: 'boolean', default: false },
       scale: { type: 'boolean', default: false },
       report: { type: 'boolean', default: false },
+      'without-vnni': { type: 'boolean', default: false },
     },
   });
   const { quick, only, scale, family } = values;
@@ -44,7 +47,8 @@ function parseOptions() {
   if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
   const names = scale ? seriesNames() : models.map(({ name }) => name);
   if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
-  return { ...values, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
+  const hidden = values['without-vnni'] ? { jsFlags: withoutVnni, cpu: `${ownCpu}, without VNNI` } : { cpu: ownCpu };
+  return { ...values, ...hidden, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
 }
 
 /** Builds the modules that are timed; the peers have relaxed SIMD, too. */
@@ -116,7 +120,7 @@ async function compete(chosen, options) {
   }
   const server = await startServer(files);
   try {
-    const { agreed, agreement, refused } = await checkAgreement(all, server.origin);
+    const { agreed, agreement, refused } = await checkAgreement(all, server.origin, options);
     if (agreed.length === 0) throw new Error('There is nothing to time: the lines above say why');
     const { limits, ...timed } = await time(agreed, server, { ...options, profiles });
     return { ...timed, peak: peakOf(limits), versions, agreement, refused };
@@ -142,8 +146,8 @@ async function main() {
   const benches = join(root, 'benches');
   if (options.report) return rewriteReport(benches);
   await build();
-  const { launches, warm, runs, quick, only, json } = options;
-  const about = { cpu, machine, commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
+  const { launches, warm, runs, quick, only, json, cpu } = options;
+  const about = { cpu, machine: machineOf(cpu), commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
   const protocol = { launches, warm, runs, quick };
   const keep = (results) => json && writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
   const measure = options.family ? measureFamily : options.scale ? measureScale : undefined;
