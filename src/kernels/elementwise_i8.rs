@@ -62,8 +62,8 @@ impl Affine {
         // SAFETY: the caller's.
         unsafe {
             let round = self.round.as_ptr().add(i);
-            let quanta =
-                [0, 4].map(|j| literals.quanta(S::mul(v[j / 4], S::load(scale.add(j))), S::load(round.add(j))));
+            let quanta = [0, 4]
+                .map(|j| literals.quanta::<false>(S::mul(v[j / 4], S::load(scale.add(j))), S::load(round.add(j))));
             S::store_u8x8(to, quanta);
         }
     }

@@ -4,6 +4,7 @@
 //! a byte for nothing. An output costs as much as dozens of multiplications, so what it needs is kept in registers: [`Finish`]
 //! takes eight channels through many pixels.
 
+use super::pack_i8::NR;
 use super::pool_i8::sum_row;
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
@@ -94,10 +95,11 @@ impl<S: Simd> Literals<S> {
         S::min(S::max(v, self.zero), self.one)
     }
 
-    /// Rounds `t` to integers with the zero points of `round` (plus [`ROUND`]) added; not yet clamped above.
+    /// Rounds `t`, `POSITIVE` or any, to integers with the zero points of `round` (plus [`ROUND`]) added; not yet clamped above.
     #[inline(always)]
-    pub(super) fn quanta(&self, t: S::F32, round: S::F32) -> S::I32 {
-        S::sub_i32(S::bits(S::add(S::max(t, self.lowest), round)), self.round)
+    pub(super) fn quanta<const POSITIVE: bool>(&self, t: S::F32, round: S::F32) -> S::I32 {
+        let t = if POSITIVE { t } else { S::max(t, self.lowest) };
+        S::sub_i32(S::bits(S::add(t, round)), self.round)
     }
 }
 
@@ -144,10 +146,7 @@ impl Finish<'_> {
     #[inline(never)]
     pub(super) unsafe fn run<S: Simd>(&self, o: usize, sums: Sums, places: &[Place]) {
         // SAFETY: the caller's.
-        unsafe {
-            activate::<S>(self.epilogue, o, sums, places.len(), S::to_f32);
-            self.output::<S>(o, sums, places);
-        }
+        unsafe { self.passes::<S>(o, sums, places, S::to_f32) };
     }
 
     /// [`Finish::run`] of sums that are floats already.
@@ -157,9 +156,28 @@ impl Finish<'_> {
     #[inline(never)]
     pub(super) unsafe fn run_floats<S: Simd>(&self, o: usize, sums: Sums, places: &[Place]) {
         // SAFETY: the caller's.
+        unsafe { self.passes::<S>(o, sums, places, S::from_bits) };
+    }
+
+    /// One pass to bytes where nothing is added, else activations first.
+    ///
+    /// # Safety
+    /// As for [`Finish::run`].
+    #[inline(always)]
+    unsafe fn passes<S: Simd>(&self, o: usize, sums: Sums, places: &[Place], read: impl Fn(S::I32) -> S::F32) {
+        let e = self.epilogue;
+        // SAFETY: the caller's; the constants come in eights.
         unsafe {
-            activate::<S>(self.epilogue, o, sums, places.len(), S::from_bits);
-            self.output::<S>(o, sums, places);
+            match (self.residual, self.output) {
+                (None, Output::U8(c)) if self.channels - o >= NR => {
+                    let round = eight::<S>(&e.round, o);
+                    activate::<S>(e, o, read, Bytes { sums, places, to: c.0.wrapping_add(o), round });
+                }
+                _ => {
+                    activate::<S>(e, o, read, InPlace { sums, pixels: places.len() });
+                    self.output::<S>(o, sums, places);
+                }
+            }
         }
     }
 
@@ -244,7 +262,7 @@ impl Finish<'_> {
                 Output::U8(c) => {
                     let (l, round) = (Literals::<S>::new(), eight::<S>(&self.epilogue.round, o));
                     for place in places {
-                        let quanta = [l.quanta(S::load(t), round[0]), l.quanta(S::load(t.add(4)), round[1])];
+                        let quanta = [0, 1].map(|j| l.quanta::<false>(S::load(t.add(4 * j)), round[j]));
                         writing(c.0.add(place.output + o), width, |to| S::store_u8x8(to, quanta));
                         t = t.add(sums.pitch);
                     }
@@ -272,41 +290,105 @@ impl Finish<'_> {
 pub(super) unsafe fn above_zero<S: Simd>(epilogue: &Epilogue, o: usize, sums: Sums, pixels: usize) {
     // SAFETY: the caller's; the constants come in eights.
     unsafe {
-        activate::<S>(epilogue, o, sums, pixels, S::to_f32);
         let round = eight::<S>(&epilogue.round, o);
         let [bias, largest] = black_box([ROUND, 255.0]).map(S::splat);
         let low = round.map(|round| S::sub(bias, round));
         let high = low.map(|low| S::add(largest, low));
-        // A sum of this size has no fraction bits; where it is larger or smaller the byte is clamped anyway.
-        each::<S>(sums, pixels, |t, j| {
-            let rounded = S::sub(S::add(S::from_bits(t), round[j]), round[j]);
-            S::min(S::max(rounded, low[j]), high[j])
-        });
+        activate::<S>(epilogue, o, S::to_f32, AboveZero { sums, pixels, round, low, high });
     }
 }
 
-/// Sums, which `read` makes floats, to activations, in place.
+/// What becomes of activations, in a loop over pixels.
+trait Pass<S: Simd> {
+    /// Runs it on what `activation` makes of a sum and of which half of the channels it is: never below zero where `POSITIVE`.
+    ///
+    /// # Safety
+    /// The sums and what is written must be there.
+    unsafe fn run<const POSITIVE: bool>(self, activation: impl Fn(S::I32, usize) -> S::F32);
+}
+
+/// Activations where the sums were.
+struct InPlace {
+    sums: Sums,
+    pixels: usize,
+}
+
+impl<S: Simd> Pass<S> for InPlace {
+    #[inline(always)]
+    unsafe fn run<const POSITIVE: bool>(self, activation: impl Fn(S::I32, usize) -> S::F32) {
+        // SAFETY: the caller's.
+        unsafe { each::<S>(self.sums, self.pixels, activation) };
+    }
+}
+
+/// [`above_zero`].
+struct AboveZero<S: Simd> {
+    sums: Sums,
+    pixels: usize,
+    round: [S::F32; 2],
+    low: [S::F32; 2],
+    high: [S::F32; 2],
+}
+
+impl<S: Simd> Pass<S> for AboveZero<S> {
+    #[inline(always)]
+    unsafe fn run<const POSITIVE: bool>(self, activation: impl Fn(S::I32, usize) -> S::F32) {
+        let AboveZero { round, low, high, .. } = self;
+        // An activation of this size has no fraction bits; where it is larger or smaller the byte is clamped anyway.
+        let quantised = |sum, j: usize| {
+            let rounded = S::sub(S::add(activation(sum, j), round[j]), round[j]);
+            S::min(if POSITIVE { rounded } else { S::max(rounded, low[j]) }, high[j])
+        };
+        // SAFETY: the caller's.
+        unsafe { each::<S>(self.sums, self.pixels, quantised) };
+    }
+}
+
+/// Bytes of eight channels at each place from `to` on.
+struct Bytes<'a, S: Simd> {
+    sums: Sums,
+    places: &'a [Place],
+    to: *mut u8,
+    round: [S::F32; 2],
+}
+
+impl<S: Simd> Pass<S> for Bytes<'_, S> {
+    #[inline(always)]
+    unsafe fn run<const POSITIVE: bool>(self, activation: impl Fn(S::I32, usize) -> S::F32) {
+        let (l, mut p) = (Literals::<S>::new(), self.sums.data);
+        let quanta = |sum, j: usize| l.quanta::<POSITIVE>(activation(sum, j), self.round[j]);
+        for place in self.places {
+            // SAFETY: the caller's.
+            unsafe {
+                S::store_u8x8(self.to.add(place.output), [quanta(S::load_i32(p), 0), quanta(S::load_i32(p.add(4)), 1)]);
+                p = p.add(self.sums.pitch);
+            }
+        }
+    }
+}
+
+/// Runs `pass` on the activations of sums, which `read` makes floats.
 ///
 /// # Safety
-/// As for [`above_zero`].
+/// As for the pass; `o` is a multiple of eight of the epilogue's channels.
 #[inline(always)]
-unsafe fn activate<S: Simd>(e: &Epilogue, o: usize, sums: Sums, pixels: usize, read: impl Fn(S::I32) -> S::F32) {
+unsafe fn activate<S: Simd>(e: &Epilogue, o: usize, read: impl Fn(S::I32) -> S::F32, pass: impl Pass<S>) {
     let l = Literals::<S>::new();
     // SAFETY: the caller's; the constants come in eights.
     unsafe {
         let (multiplier, bias, gate) = (eight::<S>(&e.multiplier, o), eight::<S>(&e.bias, o), eight::<S>(&e.gate, o));
         let x = |sum, j: usize| S::add(S::mul(read(sum), multiplier[j]), bias[j]);
         match e.activation {
-            Activation::Identity => each::<S>(sums, pixels, x),
-            Activation::Relu => each::<S>(sums, pixels, |sum, j| S::max(x(sum, j), l.zero)),
-            Activation::Relu6 => each::<S>(sums, pixels, |sum, j| S::min(S::max(x(sum, j), l.zero), gate[j])),
-            Activation::Hardswish => each::<S>(sums, pixels, |sum, j| {
+            Activation::Identity => pass.run::<false>(x),
+            Activation::Relu => pass.run::<true>(|sum, j| S::max(x(sum, j), l.zero)),
+            Activation::Relu6 => pass.run::<true>(|sum, j| S::min(S::max(x(sum, j), l.zero), gate[j])),
+            Activation::Hardswish => pass.run::<false>(|sum, j| {
                 let x = x(sum, j);
                 S::mul(x, l.clamp_to_1(S::add(S::mul(x, gate[j]), l.half)))
             }),
-            Activation::Hardsigmoid => each::<S>(sums, pixels, |sum, j| {
-                S::mul(l.clamp_to_1(S::add(S::mul(x(sum, j), l.sixth), l.half)), gate[j])
-            }),
+            Activation::Hardsigmoid => {
+                pass.run::<true>(|sum, j| S::mul(l.clamp_to_1(S::add(S::mul(x(sum, j), l.sixth), l.half)), gate[j]))
+            }
         }
     }
 }
