@@ -6,7 +6,11 @@
 //! Callers say what a task costs, in multiply-accumulates of the f32 GEMM; [`DEPTHWISE`] and [`ELEMENT`] turn other work into them.
 
 #[cfg(feature = "threads")]
-use std::{cell::Cell, sync::Mutex};
+use std::{
+    cell::Cell,
+    sync::Mutex,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 /// A multiply-accumulate of a depthwise filter, which loads more for each.
 pub const DEPTHWISE: usize = 4;
@@ -19,9 +23,20 @@ pub const STREAMED: usize = 5;
 /// threads take 13.3 ms with any least cost from 2^16 to 2^20, and 14.9 with 2^22.
 #[cfg(feature = "threads")]
 const LEAST_COST: usize = 1 << 20;
+/// What a thread claims at once of small tasks, 10 us: two threads that claimed each task of 1 us alone waited for each other, and were as slow as one.
+#[cfg(feature = "threads")]
+const CLAIM_COST: usize = 1 << 18;
+/// The most tasks of a claim; fewer near the end of a region.
+#[cfg(feature = "threads")]
+const MOST_CLAIMED: usize = 16;
 /// How often a thread of the pool looks for the next region before it sleeps: some 0.1 ms, in which most regions of a run follow each other.
 #[cfg(feature = "threads")]
 const LOOKS: usize = 2000;
+/// How often the caller looks whether its helpers are done before it sleeps.
+#[cfg(feature = "threads")]
+const SPINS: usize = 20_000;
+#[cfg(feature = "threads")]
+const LAST_SPINS: usize = 200;
 
 /// The threads that a region is shared between: the caller's and the pool's.
 pub fn threads() -> usize {
@@ -77,26 +92,53 @@ fn share<T, S: Send>(
 ) {
     let count = tasks.len();
     let helpers = if count.saturating_mul(cost) < LEAST_COST { 0 } else { threads().min(count) - 1 };
+    let most = (CLAIM_COST / cost.max(1)).clamp(1, MOST_CLAIMED);
     let tasks = Mutex::new(tasks);
-    let claim = || tasks.lock().expect("no task is claimed by a panic").next();
+    let claim = |claimed: &mut [Option<T>; MOST_CLAIMED]| {
+        let mut tasks = tasks.lock().expect("no task is claimed by a panic");
+        let share = tasks.len() / (4 * (helpers + 1));
+        claimed[..share.clamp(1, most)].iter_mut().for_each(|task| *task = tasks.next());
+    };
     let work = |mut scratch: S| {
-        while let Some(task) = claim() {
-            f(&mut scratch, task);
+        let mut claimed = [const { None }; MOST_CLAIMED];
+        loop {
+            claim(&mut claimed);
+            if claimed[0].is_none() {
+                return;
+            }
+            claimed.iter_mut().map_while(Option::take).for_each(|task| f(&mut scratch, task));
         }
     };
     let Some(own) = scratch.next() else { return };
     if helpers == 0 {
         return work(own);
     }
+    let busy = AtomicUsize::new(helpers);
     rayon::in_place_scope(|scope| {
         for scratch in scratch.take(helpers) {
             scope.spawn(|_| {
-                work(scratch);
                 stay_awake();
+                work(scratch);
+                busy.fetch_sub(1, Ordering::Release);
             });
         }
         work(own);
+        await_helpers(&busy);
     });
+}
+
+/// Waits until no helper is busy, awake for a while: the scope's end would put the caller to sleep at once, and waking it takes longer than most
+/// waits.
+#[cfg(feature = "threads")]
+fn await_helpers(busy: &AtomicUsize) {
+    for _ in 0..SPINS {
+        if busy.load(Ordering::Acquire) == 0 {
+            // The helpers still have to tell the scope.
+            (0..LAST_SPINS).for_each(|_| std::hint::spin_loop());
+            return;
+        }
+        std::hint::spin_loop();
+    }
 }
 
 /// Has this thread of the pool look for more work for a while, since waking one that sleeps takes 20 us.

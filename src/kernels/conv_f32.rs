@@ -32,8 +32,8 @@ const KC: usize = 768;
 const SHORT_BLOCK: usize = 16;
 const BLOCK_TILES: usize = 32;
 const GROUP_PANELS: usize = 8;
-/// Tasks of a layer of few pixels, so that threads end together; groups are smaller there.
-const LEAST_TASKS: usize = 16;
+/// What a task of fewer panels should still cost, 20 us: small tasks end together, smaller ones cost more than they save.
+const LEAST_TASK: usize = 1 << 19;
 
 /// Weights in panels of [`NR`] columns: the panel's biases, then k rows of [`NR`]; columns past n are zero.
 #[derive(Debug)]
@@ -164,10 +164,10 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     let tiles_of_block = if passes.count() == 1 { SHORT_BLOCK } else { BLOCK_TILES };
     // Blocks of equal size: a short last block would have short tiles.
     let blocks = m.div_ceil(tiles_of_block * S::GEMM_ROWS);
-    let groups = panels.div_ceil(GROUP_PANELS).max(LEAST_TASKS.div_ceil(blocks).min(panels));
     // A tile of few rows waits for its sums: it takes as long as a whole one.
-    let cost = m.max(S::GEMM_ROWS) * conv.n / (blocks * groups) * conv.taps.len() * conv.segment;
-    parallel::for_each(blocks * groups, cost, |task| {
+    let cost = m.max(S::GEMM_ROWS) * conv.n * conv.taps.len() * conv.segment / blocks;
+    let groups = panels.div_ceil(GROUP_PANELS).max(panels.min(cost / LEAST_TASK));
+    parallel::for_each(blocks * groups, cost / groups, |task| {
         let block = task / groups;
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
         let mut tiles = [Tile::default(); BLOCK_TILES];
