@@ -298,15 +298,15 @@ impl Job<'_> {
                 if pass.is_last {
                     acc = activate::<S, _, R>(conv.activation, acc);
                 }
-                for (i, row) in acc.into_iter().enumerate() {
-                    let residual = if pass.is_last { conv.residual } else { None };
-                    let residual = residual.map(|(r, _)| r.as_ptr().add(tile.r[i] + column));
-                    let to = self.c.0.add(tile.c[i] + column);
-                    if whole {
-                        store::<S>(row, to, residual);
-                    } else {
-                        store_part::<S>(row, to, residual, conv.n - column);
-                    }
+                let to = |i: usize| self.c.0.add(tile.c[i] + column);
+                let residual = conv.residual.filter(|_| pass.is_last).map(|(r, _)| r.as_ptr().wrapping_add(column));
+                // A loop of rows for each case: with all cases in one, LLVM keeps it a loop, which reads the sums from memory.
+                match residual {
+                    _ if !whole => acc.into_iter().enumerate().for_each(|(i, row)| {
+                        store_part::<S>(row, to(i), residual.map(|r| r.wrapping_add(tile.r[i])), conv.n - column);
+                    }),
+                    None => (0..R).for_each(|i| store::<S>(acc[i], to(i), None)),
+                    Some(r) => (0..R).for_each(|i| store::<S>(acc[i], to(i), Some(r.add(tile.r[i])))),
                 }
             }
         }
@@ -379,6 +379,7 @@ pub(super) unsafe fn store<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Op
 ///
 /// # Safety
 /// `to` and `residual` must be valid for `width` floats, fewer than eight.
+#[inline(never)]
 pub(super) unsafe fn store_part<S: Simd>(row: [S::F32; 2], to: *mut f32, residual: Option<*const f32>, width: usize) {
     let mut copy = [0.0f32; NR];
     // SAFETY: the array has eight floats; the rest is the caller's.

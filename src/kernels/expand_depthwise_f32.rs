@@ -105,28 +105,30 @@ impl Bands {
         self.scratch.0 * self.scratch.1 * BLOCK * k + filtered * parallel::DEPTHWISE
     }
 
-    /// What the output `rows` see of the block of the expansion's channels from `first` on, in `scratch`, [`BLOCK`] floats a pixel:
-    /// `fill` writes row y of the picture, which has zeros round it. Gives where [`Job`] finds it.
-    pub(super) fn fill(
-        &self,
-        rows: &Range<usize>,
-        first: usize,
-        scratch: &mut [f32],
-        fill: impl Fn(usize, &mut [f32]),
-    ) -> (*const f32, Pixels) {
+    /// Puts zeros round what the output `rows` see of the picture in `scratch`, [`BLOCK`] floats a pixel; gives the rows that they see.
+    pub(super) fn frame(&self, rows: &Range<usize>, scratch: &mut [f32]) -> Range<usize> {
         let (top, pitch, edge) = (rows.start * self.stride, self.scratch.0 * BLOCK, self.pad * BLOCK);
         let seen = (rows.len() - 1) * self.stride + 2 * self.pad + 1;
         for (i, row) in scratch.chunks_exact_mut(pitch).take(seen).enumerate() {
-            match (top + i).checked_sub(self.pad).filter(|y| *y < self.input.0) {
-                Some(y) => {
-                    row[..edge].fill(0.0);
-                    row[pitch - edge..].fill(0.0);
-                    fill(y, &mut row[edge..pitch - edge]);
-                }
-                None => row.fill(0.0),
+            if (self.pad..self.pad + self.input.0).contains(&(top + i)) {
+                row[..edge].fill(0.0);
+                row[pitch - edge..].fill(0.0);
+            } else {
+                row.fill(0.0);
             }
         }
+        top.saturating_sub(self.pad)..self.input.0.min(top + seen - self.pad)
+    }
+
+    /// Where row `y` of the picture begins in the scratch of the output `rows`.
+    pub(super) fn row(&self, rows: &Range<usize>, y: usize) -> usize {
+        ((y + self.pad - rows.start * self.stride) * self.scratch.0 + self.pad) * BLOCK
+    }
+
+    /// Where [`Job`] finds the block of the expansion's channels from `first` on in the scratch of the output `rows`.
+    pub(super) fn block(&self, rows: &Range<usize>, first: usize, scratch: &[f32]) -> (*const f32, Pixels) {
         // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
+        let (top, pitch) = (rows.start * self.stride, self.scratch.0 * BLOCK);
         let a = scratch.as_ptr().wrapping_sub(top * pitch + first);
         (a, Pixels { start: 0, row: pitch, pixel: BLOCK })
     }
@@ -153,9 +155,12 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     let sums = cleared(x.row_sums.take(), h, channels);
     parallel::for_each_with(bands.tasks(channels), bands.cost(expand.k, &filter), scratch, |task, scratch| {
         let (rows, channels) = bands.task(task, channels);
-        // SAFETY: a holds every row of the picture, b every panel.
-        let fill = |y, row: &mut [f32]| unsafe { expand.fill_row::<S>(row, y, &channels) };
-        let a = bands.fill(&rows, channels.start, scratch, fill);
+        let seen = bands.frame(&rows, scratch);
+        let pitch = bands.scratch.0 * BLOCK;
+        let row = &mut scratch[bands.row(&rows, seen.start)..];
+        // SAFETY: a holds every row of the picture, b every panel, and scratch the rows that the band sees.
+        unsafe { expand.fill::<S>(seen, &channels, (row.as_mut_ptr(), pitch)) };
+        let a = bands.block(&rows, channels.start, scratch);
         let job = Job { filter, width: w, a, c, sums };
         for y in rows {
             // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
@@ -164,70 +169,107 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     });
 }
 
+/// Pixels on their way over the expansion: the next one's place in a and in scratch, and how many are left of its row.
+#[derive(Clone, Copy)]
+struct Walk {
+    a: *const f32,
+    c: *mut f32,
+    left: usize,
+    /// From the last pixel of a row to the first of the next, less a pixel's step.
+    gaps: (usize, usize),
+}
+
 impl Expand<'_> {
-    /// Row `y` of some channels of the expansion, [`BLOCK`] floats a pixel.
+    /// Some channels of the rows `seen`, to a pointer and a pitch, [`BLOCK`] floats a pixel. Tiles go on from row to row: seven columns would be
+    /// tiles of four and three.
     ///
     /// # Safety
-    /// Row y must exist in a, and the panels of the block in b.
-    unsafe fn fill_row<S: Simd>(&self, row: &mut [f32], y: usize, channels: &Range<usize>) {
-        let inner = self.size.1;
+    /// The rows must exist in a, the panels of the channels in b, and room for the rows at `to`.
+    unsafe fn fill<S: Simd>(&self, seen: Range<usize>, channels: &Range<usize>, to: (*mut f32, usize)) {
+        let width = self.size.1;
         let (a, at) = self.a;
-        let mr = S::GEMM_ROWS;
-        let tiles = inner.div_ceil(mr);
-        let (rows, larger) = (inner / tiles, inner % tiles);
+        let count = seen.len() * width;
+        let tiles = count.div_ceil(S::GEMM_ROWS);
+        let (rows, larger) = (count / tiles, count % tiles);
         for (panel, ch) in channels.clone().step_by(NR).enumerate() {
-            // SAFETY: the caller's; the tiles are the row's pixels.
+            // SAFETY: the caller's; the tiles are the rows' pixels.
             unsafe {
-                let a = a.as_ptr().add(at.at(y, 0));
                 let b = self.b.as_ptr().add(ch * (self.k + 1));
-                let c = row.as_mut_ptr().add(panel * NR);
-                let skip = larger * (rows + 1);
-                self.tiles_of::<S>(rows + 1, larger, a, b, c);
-                self.tiles_of::<S>(rows, tiles - larger, a.add(skip * at.pixel), b, c.add(skip * BLOCK));
+                let walk = Walk {
+                    a: a.as_ptr().add(at.at(seen.start, 0)),
+                    c: to.0.add(panel * NR),
+                    left: width,
+                    gaps: (at.row - width * at.pixel, to.1 - width * BLOCK),
+                };
+                let walk = self.tiles_of::<S>(rows + 1, larger, walk, b);
+                self.tiles_of::<S>(rows, tiles - larger, walk, b);
             }
         }
     }
 
-    /// `count` tiles of `rows` pixels.
+    /// `count` tiles of `rows` pixels; gives what comes after them.
     ///
     /// # Safety
     /// As for [`Expand::tiles`].
-    unsafe fn tiles_of<S: Simd>(&self, rows: usize, count: usize, a: *const f32, b: *const f32, c: *mut f32) {
+    unsafe fn tiles_of<S: Simd>(&self, rows: usize, count: usize, walk: Walk, b: *const f32) -> Walk {
         if count == 0 {
-            return;
+            return walk;
         }
         // SAFETY: the caller's.
         unsafe {
             match rows {
-                6 => self.tiles::<S, 6>(count, a, b, c),
-                5 => self.tiles::<S, 5>(count, a, b, c),
-                4 => self.tiles::<S, 4>(count, a, b, c),
-                3 => self.tiles::<S, 3>(count, a, b, c),
-                2 => self.tiles::<S, 2>(count, a, b, c),
-                _ => self.tiles::<S, 1>(count, a, b, c),
+                6 => self.tiles::<S, 6>(count, walk, b),
+                5 => self.tiles::<S, 5>(count, walk, b),
+                4 => self.tiles::<S, 4>(count, walk, b),
+                3 => self.tiles::<S, 3>(count, walk, b),
+                2 => self.tiles::<S, 2>(count, walk, b),
+                _ => self.tiles::<S, 1>(count, walk, b),
             }
         }
     }
 
-    /// `count` tiles of R pixels side by side. Never inlined, as conv_f32's.
+    /// `count` tiles of R pixels. Never inlined, as conv_f32's.
     ///
     /// # Safety
-    /// `a` must hold the pixels, `b` a panel, and `c` room for eight floats every [`BLOCK`].
+    /// The pixels of the walk must be there to read and with room for eight floats each, and `b` must hold a panel.
     #[inline(never)]
-    unsafe fn tiles<S: Simd, const R: usize>(&self, count: usize, mut a: *const f32, b: *const f32, mut c: *mut f32) {
-        let (k, pixel, activation) = (self.k, self.a.1.pixel, self.activation);
+    unsafe fn tiles<S: Simd, const R: usize>(&self, count: usize, mut walk: Walk, b: *const f32) -> Walk {
+        let (k, pixel, width, activation) = (self.k, self.a.1.pixel, self.size.1, self.activation);
         // SAFETY: the caller's.
         unsafe {
             for _ in 0..count {
-                let acc = [[S::load(b), S::load(b.add(4))]; R];
-                let start: [*const f32; R] = std::array::from_fn(|i| a.wrapping_add(i * pixel));
-                let acc = steps::<S, R>(acc, std::hint::black_box(start), b.add(NR), k);
-                for (i, row) in activate::<S, _, R>(activation, acc).into_iter().enumerate() {
-                    S::store(c.add(i * BLOCK), row[0]);
-                    S::store(c.add(i * BLOCK + 4), row[1]);
+                let mut start: [*const f32; R] = std::array::from_fn(|i| walk.a.wrapping_add(i * pixel));
+                let mut to: [*mut f32; R] = std::array::from_fn(|i| walk.c.wrapping_add(i * BLOCK));
+                if walk.left > R {
+                    let (a, c) = (walk.a.wrapping_add(R * pixel), walk.c.wrapping_add(R * BLOCK));
+                    walk = Walk { a, c, left: walk.left - R, ..walk };
+                } else {
+                    for i in 0..R {
+                        (start[i], to[i]) = (walk.a, walk.c);
+                        walk = walk.next(pixel, width);
+                    }
                 }
-                (a, c) = (a.wrapping_add(R * pixel), c.wrapping_add(R * BLOCK));
+                let acc = [[S::load(b), S::load(b.add(4))]; R];
+                let acc = steps::<S, R>(acc, std::hint::black_box(start), b.add(NR), k);
+                for (to, row) in to.into_iter().zip(activate::<S, _, R>(activation, acc)) {
+                    S::store(to, row[0]);
+                    S::store(to.add(4), row[1]);
+                }
             }
+        }
+        walk
+    }
+}
+
+impl Walk {
+    /// At the next pixel.
+    #[inline(always)]
+    fn next(self, pixel: usize, width: usize) -> Walk {
+        let Walk { a, c, left, gaps } = self;
+        let (a, c) = (a.wrapping_add(pixel), c.wrapping_add(BLOCK));
+        match left {
+            1 => Walk { a: a.wrapping_add(gaps.0), c: c.wrapping_add(gaps.1), left: width, gaps },
+            _ => Walk { a, c, left: left - 1, gaps },
         }
     }
 }

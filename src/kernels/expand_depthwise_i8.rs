@@ -117,9 +117,12 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
     parallel::for_each_with(bands.tasks(channels), bands.cost(expand.b.k, &filter), room, |task, room| {
         let (rows, channels) = bands.task(task, channels);
         let (out, scratch) = room.split_at_mut(w * BLOCK);
-        // SAFETY: the packed input has every row of the picture, b every panel.
-        let fill = |y, row: &mut [f32]| unsafe { both.fill_row::<S, P>(row, y, channels.clone()) };
-        let a = bands.fill(&rows, channels.start, scratch, fill);
+        for y in bands.frame(&rows, scratch) {
+            let row = &mut scratch[bands.row(&rows, y)..];
+            // SAFETY: the packed input has every row of the picture, b every panel, and scratch the rows that the band sees.
+            unsafe { both.fill_row::<S, P>(row, y, channels.clone()) };
+        }
+        let a = bands.block(&rows, channels.start, scratch);
         // Channel 0 of the only row: before the sums, which begin with the block's.
         let c = Shared(out.as_mut_ptr().wrapping_sub(channels.start));
         let at = Pixels { start: 0, row: 0, pixel: BLOCK };
