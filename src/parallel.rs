@@ -8,7 +8,6 @@
 #[cfg(feature = "threads")]
 use std::{
     cell::Cell,
-    sync::Mutex,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -48,19 +47,22 @@ pub fn threads() -> usize {
 
 /// Calls `f(0), …, f(tasks - 1)`, each of `cost`, in any order where it is shared.
 pub fn for_each(tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
-    share(0..tasks, cost, std::iter::repeat(()), |(), task| f(task));
+    share(tasks, cost, &|_, task| f(task));
 }
 
 /// As [`for_each`], with `scratch` cut into an equal part for each of [`threads`], which a task may use as it likes.
 pub fn for_each_with<T: Send>(tasks: usize, cost: usize, scratch: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
     let part = scratch.len() / threads();
-    share(0..tasks, cost, scratch.chunks_exact_mut(part), |scratch, task| f(task, scratch));
+    let scratch = Pieces::of(scratch);
+    // SAFETY: a thread does one task after the other, and each thread has a part of its own.
+    share(tasks, cost, &|thread, task| f(task, unsafe { scratch.piece(thread * part, part) }));
 }
 
 /// Calls `f(i, chunk i)` for the chunks of `len` elements of `data`, the last of which may be shorter, as [`for_each`] does.
 pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, cost: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-    let chunks = data.chunks_mut(len).enumerate();
-    share(chunks, cost, std::iter::repeat(()), |(), (i, chunk)| f(i, chunk));
+    let data = Pieces::of(data);
+    // SAFETY: each task has a chunk of its own.
+    share(data.len.div_ceil(len), cost, &|_, i| f(i, unsafe { data.piece(i * len, len) }));
 }
 
 /// [`for_each_chunk`] of two slices at once, the chunks of `b` being `len_b` long; the last chunk of `a` may be shorter.
@@ -70,59 +72,71 @@ pub fn for_each_pair<A: Send, B: Send>(
     cost: usize,
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
-    let pairs = a.chunks_mut(len_a).zip(b.chunks_exact_mut(len_b)).enumerate();
-    share(pairs, cost, std::iter::repeat(()), |(), (i, (a, b))| f(i, a, b));
+    let (a, b) = (Pieces::of(a), Pieces::of(b));
+    let count = a.len.div_ceil(len_a).min(b.len / len_b);
+    // SAFETY: each task has a chunk of each of its own.
+    share(count, cost, &|_, i| unsafe { f(i, a.piece(i * len_a, len_a), b.piece(i * len_b, len_b)) });
 }
 
-/// Calls `f` with each of `tasks` and what of `scratch` the thread has taken.
-#[cfg(not(feature = "threads"))]
-fn share<T, S>(tasks: impl Iterator<Item = T>, _: usize, mut scratch: impl Iterator<Item = S>, f: impl Fn(&mut S, T)) {
-    if let Some(mut scratch) = scratch.next() {
-        tasks.for_each(|task| f(&mut scratch, task));
+/// A slice that tasks take pieces of.
+struct Pieces<T> {
+    data: *mut T,
+    len: usize,
+}
+// SAFETY: whoever takes a piece promises that it is the only one.
+unsafe impl<T: Send> Sync for Pieces<T> {}
+
+impl<T> Pieces<T> {
+    fn of(slice: &mut [T]) -> Self {
+        Pieces { data: slice.as_mut_ptr(), len: slice.len() }
+    }
+
+    /// `len` elements from `start` on, or those that there are.
+    ///
+    /// # Safety
+    /// The slice must still be borrowed, and nobody else may have any of these elements.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn piece(&self, start: usize, len: usize) -> &mut [T] {
+        let len = len.min(self.len - start);
+        // SAFETY: within the slice; the rest is the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
     }
 }
 
-/// Calls `f` with each of `tasks` and what of `scratch` the thread has taken.
+/// Calls `f(0, 0), …, f(0, count - 1)`.
+#[cfg(not(feature = "threads"))]
+#[inline(always)]
+fn share(count: usize, _: usize, f: &(dyn Fn(usize, usize) + Sync)) {
+    (0..count).for_each(|task| f(0, task));
+}
+
+/// Calls `f` with the number of a thread, the caller's being 0, and each of `count` tasks. One body for all regions: what hands work over is much code.
 #[cfg(feature = "threads")]
-fn share<T, S: Send>(
-    tasks: impl ExactSizeIterator<Item = T> + Send,
-    cost: usize,
-    mut scratch: impl Iterator<Item = S>,
-    f: impl Fn(&mut S, T) + Sync,
-) {
-    let count = tasks.len();
-    let helpers = if count.saturating_mul(cost) < LEAST_COST { 0 } else { threads().min(count) - 1 };
+fn share(count: usize, cost: usize, f: &(dyn Fn(usize, usize) + Sync)) {
+    let threads = if count.saturating_mul(cost) < LEAST_COST { 1 } else { threads().min(count) };
+    if threads == 1 {
+        return (0..count).for_each(|task| f(0, task));
+    }
     let most = (CLAIM_COST / cost.max(1)).clamp(1, MOST_CLAIMED);
-    let tasks = Mutex::new(tasks);
-    let claim = |claimed: &mut [Option<T>; MOST_CLAIMED]| {
-        let mut tasks = tasks.lock().expect("no task is claimed by a panic");
-        let share = tasks.len() / (4 * (helpers + 1));
-        claimed[..share.clamp(1, most)].iter_mut().for_each(|task| *task = tasks.next());
-    };
-    let work = |mut scratch: S| {
-        let mut claimed = [const { None }; MOST_CLAIMED];
-        loop {
-            claim(&mut claimed);
-            if claimed[0].is_none() {
-                return;
-            }
-            claimed.iter_mut().map_while(Option::take).for_each(|task| f(&mut scratch, task));
+    let next = AtomicUsize::new(0);
+    let work = |thread| {
+        let share = |from: usize| ((count - from) / (4 * threads)).clamp(1, most);
+        let end = |from: usize| (from < count).then(|| from + share(from));
+        while let Ok(from) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, end) {
+            (from..from + share(from)).for_each(|task| f(thread, task));
         }
     };
-    let Some(own) = scratch.next() else { return };
-    if helpers == 0 {
-        return work(own);
-    }
-    let busy = AtomicUsize::new(helpers);
+    let busy = AtomicUsize::new(threads - 1);
     rayon::in_place_scope(|scope| {
-        for scratch in scratch.take(helpers) {
-            scope.spawn(|_| {
+        for thread in 1..threads {
+            let (work, busy) = (&work, &busy);
+            scope.spawn(move |_| {
                 stay_awake();
-                work(scratch);
+                work(thread);
                 busy.fetch_sub(1, Ordering::Release);
             });
         }
-        work(own);
+        work(0);
         await_helpers(&busy);
     });
 }
