@@ -72,10 +72,13 @@ pub fn argmax_row<S: Simd>(scores: &[f32], spans: &Spans, best: &mut [f32], out:
         for x in span.clone().step_by(LANES) {
             let fractions = spans.fractions[x..].first_chunk().expect("as many more than pixels");
             let between = match *class == best[right] {
-                true => [*class; LANES],
+                true => [*class as u8; LANES],
                 false => best_between::<S>(scores, best.len(), (left, right), fractions),
             };
-            out[x..span.end].iter_mut().zip(between).for_each(|(class, best)| *class = best as u8);
+            match out[x..span.end].first_chunk_mut() {
+                Some(out) => *out = between,
+                None => out[x..span.end].iter_mut().zip(between).for_each(|(out, class)| *out = class),
+            }
         }
     }
 }
@@ -106,7 +109,9 @@ fn best_between<S: Simd>(
     pitch: usize,
     (left, right): (usize, usize),
     fractions: &[f32; LANES],
-) -> [f32; LANES] {
+) -> [u8; LANES] {
+    // At a float of this size the last byte counts ones: a conversion of each lane would look for what is no integer.
+    const ONES: f32 = 8_388_608.0;
     let mut classes = [0.0; LANES];
     // SAFETY: the arrays are two vectors long, the scores are read at an element of theirs.
     unsafe {
@@ -123,8 +128,8 @@ fn best_between<S: Simd>(
             }
             class = S::add(class, one);
         }
-        S::store(classes.as_mut_ptr(), best[0]);
-        S::store(classes.as_mut_ptr().add(4), best[1]);
+        S::store(classes.as_mut_ptr(), S::add(best[0], S::splat(ONES)));
+        S::store(classes.as_mut_ptr().add(4), S::add(best[1], S::splat(ONES)));
     }
-    classes
+    classes.map(|class: f32| class.to_bits() as u8)
 }

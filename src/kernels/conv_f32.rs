@@ -231,17 +231,19 @@ impl Job<'_> {
     fn fill_tiles(&self, tiles: &mut [Tile], first: usize, rows: usize, mr: usize) -> usize {
         let count = rows.div_ceil(mr);
         let (even, larger) = (rows / count, rows % count);
-        let width = self.conv.size.1;
+        let (width, residual) = (self.conv.size.1, self.conv.residual.map_or(Pixels::NOWHERE, |(_, at)| at));
+        let (a, c) = (self.conv.a.1, self.conv.c.1);
         let (mut y, mut x) = (first / width, first % width);
+        let mut place = [a.at(y, x), c.at(y, x), residual.at(y, x)];
         for (i, tile) in tiles[..count].iter_mut().enumerate() {
             tile.rows = even + usize::from(i < larger);
             for row in 0..tile.rows {
-                tile.a[row] = self.conv.a.1.at(y, x);
-                tile.c[row] = self.conv.c.1.at(y, x);
-                tile.r[row] = self.conv.residual.map_or(0, |(_, at)| at.at(y, x));
+                [tile.a[row], tile.c[row], tile.r[row]] = place;
                 x += 1;
+                place = [place[0] + a.pixel, place[1] + c.pixel, place[2] + residual.pixel];
                 if x == width {
                     (y, x) = (y + 1, 0);
+                    place = [a.at(y, 0), c.at(y, 0), residual.at(y, 0)];
                 }
             }
         }

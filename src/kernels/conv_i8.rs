@@ -60,9 +60,6 @@ pub(super) struct Part<'a> {
     pub starts: &'a [i32],
 }
 
-/// Where pixels lie that nobody reads.
-const NOWHERE: Pixels = Pixels { start: 0, row: 0, pixel: 0 };
-
 /// A task's packed rows and sums. Not cleared: clearing would take as long as a small layer's multiplications.
 struct Scratch {
     a: [MaybeUninit<u8>; BLOCK_ROWS * CHUNK_STEPS * 4],
@@ -194,7 +191,7 @@ impl Job<'_> {
 
     fn places(&self, block: &Block) -> [Place; BLOCK_ROWS] {
         let mut places = [Place::default(); BLOCK_ROWS];
-        let (output, residual) = (self.conv.c.1, self.conv.residual.map_or(NOWHERE, |(_, at)| at));
+        let (output, residual) = (self.conv.c.1, self.conv.residual.map_or(Pixels::NOWHERE, |(_, at)| at));
         self.runs(block, |first, (y, x), count| {
             let (mut output_at, mut residual_at) = (output.at(y, x), residual.at(y, x));
             for place in &mut places[first..first + count] {

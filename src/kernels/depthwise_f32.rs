@@ -45,6 +45,12 @@ pub fn pack_weight(kernel: usize, weight: &[f32]) -> Vec<f32> {
     packed
 }
 
+/// How many runs of three `count` pixels have, so that only fours are left: seven as four and three, ten as four and twice three.
+fn threes(count: usize) -> usize {
+    let threes = (4 - count % 4) % 4;
+    if 3 * threes <= count { threes } else { 0 }
+}
+
 /// The convolution that all outputs share; the channel count must be a multiple of 4.
 #[derive(Clone, Copy)]
 pub struct Filter<'a> {
@@ -171,7 +177,7 @@ impl Job<'_> {
         unsafe { row(self, y, channels) };
     }
 
-    /// Output row `y`, in runs of 8 (small kernels), 4, 2 and 1 pixels that lie a dilation apart; V vectors of channels at a time, `STEP`
+    /// Output row `y`, in runs of 8 (small kernels), 3, 4, and where that does not do 2 and 1 pixels that lie a dilation apart; V vectors of channels at a time, `STEP`
     /// floats between neighbouring taps (0: as the map says).
     ///
     /// # Safety
@@ -190,21 +196,21 @@ impl Job<'_> {
                 let count = (width - phase).div_ceil(step);
                 let at = |done: usize| (y, phase + done * step);
                 let eights = if K == 3 && STRIDE == 1 && STEP > 0 { count / 8 * 8 } else { 0 };
-                let (fours, twos) = (count / 4 * 4, count / 2 * 2);
-                // SAFETY: the caller's; the four calls cover the pixels of this phase and no other.
+                let threes = if STEP > 0 { threes(count - eights) * 3 } else { 0 };
+                let wide = eights + threes;
+                let (fours, twos) = (wide + (count - wide) / 4 * 4, count - (count - wide) % 2);
+                // SAFETY: the caller's; the calls cover the pixels of this phase and no other.
                 unsafe {
                     if eights > 0 {
                         self.runs::<S, K, STRIDE, 8, 1, STEP>(at(0), eights / 8, channels.clone());
                     }
-                    self.runs::<S, K, STRIDE, 4, V, STEP>(at(eights), (fours - eights) / 4, channels.clone());
-                    // The few that are left do without code of their own, but for the two of ten that a dilation by 2 leaves of 20
-                    // columns; a single one shares nothing, at any stride.
-                    if STEP == DILATED {
-                        self.runs::<S, K, STRIDE, 2, V, STEP>(at(fours), count % 4 / 2, channels.clone());
-                    } else {
-                        self.runs::<S, K, STRIDE, 2, 1, 0>(at(fours), count % 4 / 2, channels.clone());
+                    if threes > 0 {
+                        self.runs::<S, K, STRIDE, 3, V, STEP>(at(eights), threes / 3, channels.clone());
                     }
-                    self.runs::<S, K, 1, 1, 1, 0>(at(twos), count % 2, channels.clone());
+                    self.runs::<S, K, STRIDE, 4, V, STEP>(at(wide), (fours - wide) / 4, channels.clone());
+                    // The few that are left do without code of their own; a single one shares nothing, at any stride.
+                    self.runs::<S, K, STRIDE, 2, 1, 0>(at(fours), (twos - fours) / 2, channels.clone());
+                    self.runs::<S, K, 1, 1, 1, 0>(at(twos), count - twos, channels.clone());
                 }
             }
         }

@@ -64,6 +64,9 @@ pub struct Pixels {
 }
 
 impl Pixels {
+    /// Where pixels lie that nobody reads.
+    const NOWHERE: Pixels = Pixels { start: 0, row: 0, pixel: 0 };
+
     /// Index of the first channel of pixel (y, x).
     #[inline(always)]
     pub fn at(&self, y: usize, x: usize) -> usize {
