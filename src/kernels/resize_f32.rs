@@ -1,7 +1,5 @@
 //! Bilinear resize as torch.nn.functional.interpolate(align_corners=False) defines it, a row of output at a time:
 //! src = max((dst + 0.5) * in / out - 0.5, 0); out = (1 - f) * x[i] + f * x[i + 1], f = src - floor(src), on both axes.
-//!
-//! A caller sees each row as it is made, so that a class map never needs the planes it is the argmax of.
 
 use crate::tensor::Tensor;
 
@@ -19,17 +17,11 @@ fn lerp(a: &[f32], b: &[f32], f: f32, out: &mut [f32]) {
     }
 }
 
-/// Output row `y` of `x` [h, w, c] resized to `height` rows and not along itself, into `column` [w, c].
-pub fn bilinear_column(x: &Tensor, height: usize, y: usize, column: &mut [f32]) {
-    assert!(x.h > 0, "a picture with pixels");
-    let (top, bottom, f) = source(y, x.h, height);
-    lerp(x.row(top), x.row(bottom), f, column);
-}
-
 /// Output row `y` of `x` [h, w, c] resized to `size`, into `out` [size.1, c]; `column` is room for a row of x.
 pub fn bilinear_row(x: &Tensor, size: (usize, usize), y: usize, column: &mut [f32], out: &mut [f32]) {
-    assert!(x.w > 0, "a picture with pixels");
-    bilinear_column(x, size.0, y, column);
+    assert!(x.h > 0 && x.w > 0, "a picture with pixels");
+    let (top, bottom, f) = source(y, x.h, size.0);
+    lerp(x.row(top), x.row(bottom), f, column);
     for (i, out) in out.chunks_exact_mut(x.c).enumerate() {
         let (left, right, f) = source(i, x.w, size.1);
         lerp(&column[left * x.c..][..x.c], &column[right * x.c..][..x.c], f, out);

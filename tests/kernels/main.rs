@@ -5,7 +5,7 @@ mod oracle;
 mod winograd;
 
 use mobilesight::image::Image;
-use mobilesight::kernels::argmax_f32::{Spans, argmax_row};
+use mobilesight::kernels::argmax_f32::{Cell, Spans, argmax_rows};
 use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, Filter, depthwise_f32, pack_weight};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
@@ -305,35 +305,51 @@ fn expand_depthwise_over_bands() {
     }
 }
 
-/// Against the row resized in all classes and then searched: growing, staying and shrinking, and with equal classes.
+/// Against the picture resized in all classes and then searched: growing, staying and shrinking, with equal classes and with one
+/// that is best in most of the picture.
 #[test]
-fn argmax_of_a_resized_row() {
-    for classes in [1, 2, 5, 21] {
-        for (columns, width) in [(1, 1), (1, 9), (3, 3), (5, 40), (7, 30), (6, 13), (9, 4), (40, 320)] {
-            let mut x = noise(30, columns * classes);
+fn argmax_of_a_resized_picture() {
+    let sizes = [((1, 1), (1, 1)), ((2, 1), (5, 9)), ((3, 3), (3, 3)), ((4, 5), (33, 40)), ((7, 7), (9, 30))];
+    let more = [((5, 6), (3, 13)), ((9, 9), (4, 4)), ((8, 40), (64, 320))];
+    for (classes, lead) in [(1, 0.0), (2, 0.0), (5, 3.0), (21, 0.0), (21, 6.0), (256, 2.0)] {
+        for ((h, columns), (height, width)) in sizes.into_iter().chain(more) {
+            let mut x = noise(30, h * columns * classes);
             x.iter_mut().for_each(|v| *v = (*v * 4.0).round());
+            x.iter_mut().skip(classes / 2).step_by(classes).for_each(|v| *v += lead);
+            let pitch = classes.next_multiple_of(4);
+            let mut padded = vec![f32::MIN; h * columns * pitch];
+            padded
+                .chunks_exact_mut(pitch)
+                .zip(x.chunks_exact(classes))
+                .for_each(|(to, x)| to[..classes].copy_from_slice(x));
             let mut ws = dirty();
-            let scores = tensor(&mut ws, 1, columns, classes, 0, &x);
+            let scores = tensor(&mut ws, h, columns, classes, 0, &x);
+            let padded = tensor(&mut ws, h, columns, pitch, 0, &padded);
+            let axes = [(h, height), (columns, width)];
+            let mut starts = axes.map(|(from, to)| vec![7; Spans::room(from, to).0]);
+            let mut fractions = axes.map(|(from, to)| vec![f32::NAN; Spans::room(from, to).1]);
+            let spans = starts.iter_mut().zip(&mut fractions).zip(axes);
+            let spans: Vec<_> =
+                spans.map(|((starts, fractions), (from, to))| Spans::new(from, to, starts, fractions)).collect();
+            let mut room = vec![f32::NAN; Cell::room(pitch)];
+            let mut cell = Cell::new(pitch, &mut room);
+            let mut got = vec![255; height * width];
+            let (above, below) = got.split_at_mut(height / 3 * width);
+            argmax_rows::<Best>(&padded, (&spans[0], &spans[1]), 0..height / 3, &mut cell, above);
+            argmax_rows::<Best>(&padded, (&spans[0], &spans[1]), height / 3..height, &mut cell, below);
             let (mut column, mut row) = (vec![0.0; columns * classes], vec![0.0; width * classes]);
-            bilinear_row(&scores, (1, width), 0, &mut column, &mut row);
-            let first_of_the_largest = |pixel: &[f32]| {
-                let largest = pixel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                pixel.iter().position(|v| *v == largest).unwrap() as u8
-            };
-            let want: Vec<u8> = row.chunks_exact(classes).map(first_of_the_largest).collect();
-            let pitch = columns.next_multiple_of(4);
-            let mut turned = vec![9.0; classes * pitch];
-            for (i, v) in column.iter().enumerate() {
-                turned[i % classes * pitch + i / classes] = *v;
+            for (y, got) in got.chunks_exact(width).enumerate() {
+                bilinear_row(&scores, (height, width), y, &mut column, &mut row);
+                let want: Vec<u8> = row.chunks_exact(classes).map(first_of_the_largest).collect();
+                assert_eq!(got, want, "{classes} classes, {h} x {columns} to {height} x {width}, row {y}");
             }
-            let (starts, fractions) = Spans::room(columns, width);
-            let (mut starts, mut fractions) = (vec![7; starts], vec![f32::NAN; fractions]);
-            let spans = Spans::new(columns, width, &mut starts, &mut fractions);
-            let (mut room, mut got) = (vec![f32::NAN; pitch], vec![255; width]);
-            argmax_row::<Best>(&turned, &spans, &mut room, &mut got);
-            assert_eq!(got, want, "{classes} classes, {columns} columns to {width}");
         }
     }
+}
+
+fn first_of_the_largest(pixel: &[f32]) -> u8 {
+    let largest = pixel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    pixel.iter().position(|v| *v == largest).unwrap() as u8
 }
 
 #[test]

@@ -6,8 +6,8 @@ pub mod lraspp;
 
 use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
-use crate::kernels::argmax_f32::{Spans, argmax_row};
-use crate::kernels::resize_f32::{bilinear_column, bilinear_row};
+use crate::kernels::argmax_f32::{Cell, Spans, argmax_rows};
+use crate::kernels::resize_f32::bilinear_row;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
 use crate::nn::Context;
 use crate::parallel;
@@ -16,7 +16,7 @@ use crate::simd::Best;
 use crate::tensor::Tensor;
 
 /// Rows of a class map that one task does.
-const ARGMAX_ROWS: usize = 16;
+const ARGMAX_ROWS: usize = 32;
 /// Rows of a class map that one task enlarges.
 const NEAREST_ROWS: usize = 32;
 
@@ -97,41 +97,41 @@ pub fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
     out
 }
 
-/// The class of each pixel of `size`, into `mask` [h, w], the first where two are equal: argmax of [`resize`], a row at a
-/// time, so that the classes' planes are never there as a whole.
+/// The class of each pixel of `size`, into `mask` [h, w], the first where two are equal: argmax of [`resize`], by rows,
+/// so that the classes' planes are never there as a whole.
 ///
 /// # Panics
 /// When `mask` is of another size.
 pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8]) {
     assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
-    let (starts, fractions) = Spans::room(scores.w, size.1);
-    let (mut starts, mut fractions) = (cx.workspace.take(starts), cx.workspace.take(fractions));
-    let spans = Spans::new(scores.w, size.1, &mut starts, &mut fractions);
-    let scores = columns_last(cx, scores);
-    let (classes, row) = (scores.w, scores.w * scores.c);
-    let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * (row + scores.c));
-    let (block, cost) = (ARGMAX_ROWS * size.1, ARGMAX_ROWS * size.1 * classes * parallel::DEPTHWISE);
-    parallel::for_each_pair((mask, block), (&mut room, row + scores.c), cost, |block, mask, room| {
-        let (resized, room) = room.split_at_mut(row);
-        for (y, out) in mask.chunks_exact_mut(size.1).enumerate() {
-            bilinear_column(&scores, size.0, block * ARGMAX_ROWS + y, resized);
-            argmax_row::<Best>(resized, &spans, room, out);
-        }
+    let rooms = [Spans::room(scores.h, size.0), Spans::room(scores.w, size.1)];
+    let mut starts = rooms.map(|room| cx.workspace.take(room.0));
+    let mut fractions = rooms.map(|room| cx.workspace.take(room.1));
+    let ([of_rows, of_columns], [row_fractions, column_fractions]) = (&mut starts, &mut fractions);
+    let rows = Spans::new(scores.h, size.0, of_rows, row_fractions);
+    let columns = Spans::new(scores.w, size.1, of_columns, column_fractions);
+    let scores = in_fours(cx, scores);
+    let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * Cell::room(scores.c));
+    let (block, cost) = (ARGMAX_ROWS * size.1, ARGMAX_ROWS * size.1 * scores.c * parallel::DEPTHWISE);
+    parallel::for_each_pair((mask, block), (&mut room, Cell::room(scores.c)), cost, |block, mask, room| {
+        let first = block * ARGMAX_ROWS;
+        let range = first..first + mask.len() / size.1;
+        argmax_rows::<Best>(&scores, (&rows, &columns), range, &mut Cell::new(scores.c, room), mask);
     });
     cx.workspace.give(room);
-    cx.workspace.give(starts);
-    cx.workspace.give(fractions);
+    starts.into_iter().for_each(|room| cx.workspace.give(room));
+    fractions.into_iter().for_each(|room| cx.workspace.give(room));
     cx.workspace.give_tensor(scores);
 }
 
-/// `x` [h, w, c] as [h, c, w], and zeros up to a multiple of four columns.
-fn columns_last(cx: &mut Context, x: &Tensor) -> Tensor {
-    let pitch = x.w.next_multiple_of(4);
-    let mut out = cx.workspace.tensor(x.h, x.c, pitch, 0);
+/// `x` with the least float behind each pixel's channels, up to a multiple of four.
+fn in_fours(cx: &mut Context, x: &Tensor) -> Tensor {
+    let pitch = x.c.next_multiple_of(4);
+    let mut out = cx.workspace.tensor(x.h, x.w, pitch, 0);
     for y in 0..x.h {
-        for (c, out) in out.row_mut(y).chunks_exact_mut(pitch).enumerate() {
-            out[x.w..].fill(0.0);
-            out.iter_mut().zip(x.row(y)[c..].iter().step_by(x.c)).for_each(|(to, from)| *to = *from);
+        for (to, from) in out.row_mut(y).chunks_exact_mut(pitch).zip(x.row(y).chunks_exact(x.c)) {
+            to[..x.c].copy_from_slice(from);
+            to[x.c..].fill(f32::MIN);
         }
     }
     out
