@@ -8,8 +8,12 @@
 #[cfg(feature = "threads")]
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
+use std::{ops::Range, slice::ChunksMut, sync::Mutex};
 
 /// A multiply-accumulate of a depthwise filter, which loads more for each.
 pub const DEPTHWISE: usize = 4;
@@ -47,22 +51,29 @@ pub fn threads() -> usize {
 
 /// Calls `f(0), …, f(tasks - 1)`, each of `cost`, in any order where it is shared.
 pub fn for_each(tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
-    share(tasks, cost, &|_, task| f(task));
+    share(tasks, cost, &|claims| claims.flatten().for_each(&f));
 }
 
 /// As [`for_each`], with `scratch` cut into an equal part for each of [`threads`], which a task may use as it likes.
 pub fn for_each_with<T: Send>(tasks: usize, cost: usize, scratch: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
     let part = scratch.len() / threads();
-    let scratch = Pieces::of(scratch);
-    // SAFETY: a thread does one task after the other, and each thread has a part of its own.
-    share(tasks, cost, &|thread, task| f(task, unsafe { scratch.piece(thread * part, part) }));
+    let parts = Mutex::new(scratch.chunks_exact_mut(part));
+    share(tasks, cost, &|claims| {
+        let scratch = parts.lock().expect(NO_PANIC).next().expect("a part for each thread");
+        claims.flatten().for_each(|task| f(task, scratch));
+    });
 }
 
 /// Calls `f(i, chunk i)` for the chunks of `len` elements of `data`, the last of which may be shorter, as [`for_each`] does.
 pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, cost: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-    let data = Pieces::of(data);
-    // SAFETY: each task has a chunk of its own.
-    share(data.len.div_ceil(len), cost, &|_, i| f(i, unsafe { data.piece(i * len, len) }));
+    let count = data.len().div_ceil(len);
+    let rest = Mutex::new(Rest { taken: 0, data, len });
+    share(count, cost, &|claims| {
+        for claim in claims {
+            let (first, chunks) = rest.lock().expect(NO_PANIC).take(claim.len());
+            chunks.enumerate().for_each(|(i, chunk)| f(first + i, chunk));
+        }
+    });
 }
 
 /// [`for_each_chunk`] of two slices at once, the chunks of `b` being `len_b` long; the last chunk of `a` may be shorter.
@@ -72,71 +83,75 @@ pub fn for_each_pair<A: Send, B: Send>(
     cost: usize,
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
-    let (a, b) = (Pieces::of(a), Pieces::of(b));
-    let count = a.len.div_ceil(len_a).min(b.len / len_b);
-    // SAFETY: each task has a chunk of each of its own.
-    share(count, cost, &|_, i| unsafe { f(i, a.piece(i * len_a, len_a), b.piece(i * len_b, len_b)) });
+    let count = a.len().div_ceil(len_a).min(b.len() / len_b);
+    let rest = Mutex::new((Rest { taken: 0, data: a, len: len_a }, Rest { taken: 0, data: b, len: len_b }));
+    share(count, cost, &|claims| {
+        for claim in claims {
+            let ((first, a), (_, b)) = {
+                let mut rest = rest.lock().expect(NO_PANIC);
+                (rest.0.take(claim.len()), rest.1.take(claim.len()))
+            };
+            a.zip(b).enumerate().for_each(|(i, (a, b))| f(first + i, a, b));
+        }
+    });
 }
 
-/// A slice that tasks take pieces of.
-struct Pieces<T> {
-    data: *mut T,
+/// What is locked while something is taken from it, and no longer.
+const NO_PANIC: &str = "nothing panics while it takes";
+
+/// What is left of a slice in chunks of `len` elements, of which the first `taken` are gone.
+struct Rest<'a, T> {
+    taken: usize,
+    data: &'a mut [T],
     len: usize,
 }
-// SAFETY: whoever takes a piece promises that it is the only one.
-unsafe impl<T: Send> Sync for Pieces<T> {}
 
-impl<T> Pieces<T> {
-    fn of(slice: &mut [T]) -> Self {
-        Pieces { data: slice.as_mut_ptr(), len: slice.len() }
-    }
-
-    /// `len` elements from `start` on, or those that there are.
-    ///
-    /// # Safety
-    /// The slice must still be borrowed, and nobody else may have any of these elements.
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn piece(&self, start: usize, len: usize) -> &mut [T] {
-        let len = len.min(self.len - start);
-        // SAFETY: within the slice; the rest is the caller's.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
+impl<'a, T> Rest<'a, T> {
+    /// The next `count` chunks, and the number of the first.
+    fn take(&mut self, count: usize) -> (usize, ChunksMut<'a, T>) {
+        let data = std::mem::take(&mut self.data);
+        let (chunks, rest) = data.split_at_mut((count * self.len).min(data.len()));
+        self.data = rest;
+        self.taken += count;
+        (self.taken - count, chunks.chunks_mut(self.len))
     }
 }
 
-/// Calls `f(0, 0), …, f(0, count - 1)`.
+/// What a thread does in a region: it takes tasks, a claim of some at a time, until there are no more.
+type Work<'a> = &'a (dyn Fn(&mut dyn Iterator<Item = Range<usize>>) + Sync);
+
+/// Has `work` take the tasks `0..count`.
 #[cfg(not(feature = "threads"))]
 #[inline(always)]
-fn share(count: usize, _: usize, f: &(dyn Fn(usize, usize) + Sync)) {
-    (0..count).for_each(|task| f(0, task));
+fn share(count: usize, _: usize, work: Work) {
+    work(&mut std::iter::once(0..count));
 }
 
-/// Calls `f` with the number of a thread, the caller's being 0, and each of `count` tasks. One body for all regions: what hands work over is much code.
+/// Has each thread that is worth it do `work` once, which takes the tasks `0..count` with the others. One body for all regions: what hands
+/// work over is much code.
 #[cfg(feature = "threads")]
-fn share(count: usize, cost: usize, f: &(dyn Fn(usize, usize) + Sync)) {
+fn share(count: usize, cost: usize, work: Work) {
     let threads = if count.saturating_mul(cost) < LEAST_COST { 1 } else { threads().min(count) };
     if threads == 1 {
-        return (0..count).for_each(|task| f(0, task));
+        return work(&mut std::iter::once(0..count));
     }
     let most = (CLAIM_COST / cost.max(1)).clamp(1, MOST_CLAIMED);
     let next = AtomicUsize::new(0);
-    let work = |thread| {
-        let share = |from: usize| ((count - from) / (4 * threads)).clamp(1, most);
-        let end = |from: usize| (from < count).then(|| from + share(from));
-        while let Ok(from) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, end) {
-            (from..from + share(from)).for_each(|task| f(thread, task));
-        }
+    let end = |from: usize| from + ((count - from) / (4 * threads)).clamp(1, most);
+    let claim = || {
+        let from = next.fetch_update(Relaxed, Relaxed, |from| (from < count).then(|| end(from))).ok()?;
+        Some(from..end(from))
     };
     let busy = AtomicUsize::new(threads - 1);
     rayon::in_place_scope(|scope| {
-        for thread in 1..threads {
-            let (work, busy) = (&work, &busy);
-            scope.spawn(move |_| {
+        for _ in 1..threads {
+            scope.spawn(|_| {
                 stay_awake();
-                work(thread);
-                busy.fetch_sub(1, Ordering::Release);
+                work(&mut std::iter::from_fn(claim));
+                busy.fetch_sub(1, Release);
             });
         }
-        work(0);
+        work(&mut std::iter::from_fn(claim));
         await_helpers(&busy);
     });
 }
@@ -146,7 +161,7 @@ fn share(count: usize, cost: usize, f: &(dyn Fn(usize, usize) + Sync)) {
 #[cfg(feature = "threads")]
 fn await_helpers(busy: &AtomicUsize) {
     for _ in 0..SPINS {
-        if busy.load(Ordering::Acquire) == 0 {
+        if busy.load(Acquire) == 0 {
             // The helpers still have to tell the scope.
             (0..LAST_SPINS).for_each(|_| std::hint::spin_loop());
             return;
