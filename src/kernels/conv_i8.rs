@@ -20,9 +20,10 @@
 //! at k = 24 the epilogue takes more than half. Weights stay i8 in memory, since widening them in the loop costs nothing there.
 
 use super::Pixels;
-use super::epilogue_i8::{Finish, Place, Sums, Values, ValuesMut, holds};
+use super::epilogue_i8::{Finish, Sums};
 use super::pack_i8::{HEADER, NR, PackedB};
 use super::step_i8::{Pairs, Quads, Step, pack_pixels};
+use super::values_i8::{Place, Values, ValuesMut, holds};
 use crate::parallel;
 use crate::quant::Epilogue;
 use crate::simd::{ByteDot, DotKind, Simd};

@@ -14,8 +14,9 @@
 //! ```
 //! A tile of four pixels by eight channels, which LLVM orders so that V8 spills, was 0.7 to 0.9 of this in Chromium on Zen 3 (2026).
 
-use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, holds};
+use super::epilogue_i8::{Finish, Sums};
 use super::pack_i8::PackedDepthwise;
+use super::values_i8::{Output, Place, ValuesMut, holds};
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;

@@ -5,8 +5,8 @@
 use super::Pixels;
 use super::conv_i8::{Conv, Part, conv_i8_part};
 use super::dilated_f32::rectangles;
-use super::epilogue_i8::ValuesMut;
 use super::pack_i8::PackedB;
+use super::values_i8::ValuesMut;
 use crate::quant::Epilogue;
 use crate::simd::{ByteDot, Simd};
 

@@ -4,7 +4,8 @@
 //! Constants are repeated to a multiple of eight, so that a row is one run of vectors whatever its channels are.
 
 use super::Shared;
-use super::epilogue_i8::{Literals, reading, writing};
+use super::epilogue_i8::Literals;
+use super::values_i8::{reading, writing};
 use crate::parallel;
 use crate::quant::{QParams, ROUND};
 use crate::simd::Simd;

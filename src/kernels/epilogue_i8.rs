@@ -6,70 +6,12 @@
 
 use super::pack_i8::NR;
 use super::pool_i8::sum_row;
+use super::values_i8::{Output, Place, Values, reading, writing};
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
 use crate::simd::Simd;
 use std::hint::black_box;
 use std::ops::Range;
-
-/// Values to read.
-#[derive(Clone, Copy, Debug)]
-pub enum Values<'a> {
-    /// Quantised.
-    U8(&'a [u8]),
-    /// Real.
-    F32(&'a [f32]),
-}
-
-impl Values<'_> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Values::U8(v) => v.len(),
-            Values::F32(v) => v.len(),
-        }
-    }
-}
-
-/// Values to write.
-#[derive(Debug)]
-pub enum ValuesMut<'a> {
-    /// Quantised.
-    U8(&'a mut [u8]),
-    /// Real.
-    F32(&'a mut [f32]),
-}
-
-impl ValuesMut<'_> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            ValuesMut::U8(v) => v.len(),
-            ValuesMut::F32(v) => v.len(),
-        }
-    }
-
-    /// The same for a while.
-    pub(super) fn reborrow(&mut self) -> ValuesMut<'_> {
-        match self {
-            ValuesMut::U8(v) => ValuesMut::U8(v),
-            ValuesMut::F32(v) => ValuesMut::F32(v),
-        }
-    }
-
-    /// For tasks that each write elements of their own.
-    pub(super) fn shared(&mut self) -> Output {
-        match self {
-            ValuesMut::U8(v) => Output::U8(Shared(v.as_mut_ptr())),
-            ValuesMut::F32(v) => Output::F32(Shared(v.as_mut_ptr())),
-        }
-    }
-}
-
-/// [`ValuesMut`] that tasks share.
-#[derive(Clone, Copy)]
-pub(super) enum Output {
-    U8(Shared<u8>),
-    F32(Shared<f32>),
-}
 
 /// Vectors that are the same for all channels. Read from memory on purpose: V8 builds a literal vector anew where it is used.
 #[derive(Clone, Copy)]
@@ -101,15 +43,6 @@ impl<S: Simd> Literals<S> {
         let t = if POSITIVE { t } else { S::max(t, self.lowest) };
         S::sub_i32(S::bits(S::add(t, round)), self.round)
     }
-}
-
-/// A pixel's place: index of its first channel.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
-    /// In the output.
-    pub output: usize,
-    /// In the residual, where there is one.
-    pub residual: usize,
 }
 
 /// Sums of eight channels that outputs are made of, where they lie.
@@ -422,39 +355,4 @@ unsafe fn each<S: Simd>(sums: Sums, pixels: usize, f: impl Fn(S::I32, usize) -> 
             p = p.add(sums.pitch);
         }
     }
-}
-
-/// Runs `f` on the eight elements at `p`, or on a copy of them where only `width` are there to read.
-///
-/// # Safety
-/// `p` must be valid for reads of `width` elements, at most eight.
-#[inline(always)]
-pub(super) unsafe fn reading<T: Copy + Default, R>(p: *const T, width: usize, f: impl FnOnce(*const T) -> R) -> R {
-    if width == 8 {
-        return f(p);
-    }
-    let mut copy = [T::default(); 8];
-    // SAFETY: the caller's: `width` < 8 elements can be read.
-    unsafe { copy.as_mut_ptr().copy_from_nonoverlapping(p, width) };
-    f(copy.as_ptr())
-}
-
-/// As [`reading`], to write.
-///
-/// # Safety
-/// `p` must be valid for writes of `width` elements, at most eight.
-#[inline(always)]
-pub(super) unsafe fn writing<T: Copy + Default>(p: *mut T, width: usize, f: impl FnOnce(*mut T)) {
-    if width == 8 {
-        return f(p);
-    }
-    let mut copy = [T::default(); 8];
-    f(copy.as_mut_ptr());
-    // SAFETY: the caller's: `width` < 8 elements can be written.
-    unsafe { p.copy_from_nonoverlapping(copy.as_ptr(), width) };
-}
-
-/// Whether `values` hold `len` values at each of `size` pixels.
-pub(super) fn holds(values: usize, at: Pixels, (h, w): (usize, usize), len: usize) -> bool {
-    at.end(h, w, len) <= values
 }

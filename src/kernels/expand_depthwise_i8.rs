@@ -13,10 +13,11 @@
 
 use super::conv_i8::rows;
 use super::depthwise_f32::{BLOCK, Filter, Job};
-use super::epilogue_i8::{Finish, Output, Place, Sums, ValuesMut, above_zero, holds};
+use super::epilogue_i8::{Finish, Sums, above_zero};
 use super::expand_depthwise_f32::Bands;
 use super::pack_i8::{HEADER, NR, PackedB};
 use super::step_i8::{Pairs, Quads, Step, pack_pixels};
+use super::values_i8::{Output, Place, ValuesMut, holds};
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;

@@ -3,7 +3,7 @@
 //! | kernel | dtype | tile |
 //! |---|---|---|
 //! | [`add_u8`] | u8 | a row |
-//! | [`argmax_f32`] | f32 to u8 | 4 pixels of a row |
+//! | [`argmax_f32`] | f32 to u8 | 8 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`dilated_i8`] | u8 to u8 or f32 | rectangles of [`conv_i8`] |
@@ -47,6 +47,7 @@ pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
 mod step_i8;
+pub mod values_i8;
 pub mod weighted_sum_f32;
 pub mod winograd_f32;
 

@@ -9,7 +9,7 @@ use super::{Context, Origin};
 use crate::Result;
 use crate::kernels::conv_f32::{self, PackedB, Tap, conv_f32};
 use crate::kernels::conv_i8::{self, conv_i8};
-use crate::kernels::epilogue_i8::{Values, ValuesMut};
+use crate::kernels::values_i8::{Values, ValuesMut};
 use crate::kernels::winograd_f32::{PackedWinograd, Winograd, winograd_f32};
 use crate::kernels::{Activation, Pixels, pack_i8};
 use crate::quant::{Epilogue, mismatch};

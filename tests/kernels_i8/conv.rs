@@ -7,8 +7,8 @@ use super::dots::{Pmaddubsw, Sdot, Vnni};
 use super::oracle::{ACTIVATIONS, EXTREMES, Feed, Shape, bytes, finish, floats, params, quantise};
 use super::{assert_halo, dirty, pixels, tensor_u8};
 use mobilesight::kernels::conv_i8::{Conv, conv_i8_with};
-use mobilesight::kernels::epilogue_i8::{Values, ValuesMut};
 use mobilesight::kernels::pack_i8::PackedB;
+use mobilesight::kernels::values_i8::{Values, ValuesMut};
 use mobilesight::kernels::{Activation, Pixels};
 use mobilesight::quant::{Epilogue, QParams, Residual};
 use mobilesight::simd::{ByteDot, DotKind, NoByteDot, Scalar, Simd};
@@ -109,7 +109,7 @@ fn pointwise(m: usize, k: usize, n: usize) -> Shape {
 #[test]
 fn conv_at_every_remainder_of_the_tile() {
     let with = [With::Nothing, With::Bytes, With::Floats];
-    for m in (1..=12).chain([79, 80, 81, 163]) {
+    for m in (1..=12).chain([39, 40, 41, 79, 80, 81, 83, 163]) {
         for n in (1..=9).chain([16, 129]) {
             let i = m + n;
             Dense::new(pointwise(m, 1 + i % 11, n), Feed::Noise, ACTIVATIONS[i % 5], with[i % 3]).check_all(0);
@@ -119,7 +119,7 @@ fn conv_at_every_remainder_of_the_tile() {
 
 #[test]
 fn conv_at_every_remainder_of_k_and_of_its_chunks() {
-    for k in (1..=18).chain([1023, 1024, 1025, 1030, 2047, 2049, 4099]) {
+    for k in (1..=18).chain([511, 512, 513, 1023, 1024, 1025, 1030, 2047, 2049, 2051, 4099]) {
         Dense::new(pointwise(6, k, 9), Feed::Noise, ACTIVATIONS[k % 5], With::Bytes).check_all(0);
     }
 }

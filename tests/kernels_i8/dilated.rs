@@ -8,8 +8,8 @@ use super::oracle::{ACTIVATIONS, EXTREMES, Feed, Shape, finish, floats, params, 
 use super::{assert_halo, dirty, pixels, tensor_u8};
 use mobilesight::kernels::Activation;
 use mobilesight::kernels::dilated_i8::{Dilated, dilated_i8_with};
-use mobilesight::kernels::epilogue_i8::ValuesMut;
 use mobilesight::kernels::pack_i8::PackedB;
+use mobilesight::kernels::values_i8::ValuesMut;
 use mobilesight::quant::Epilogue;
 use mobilesight::simd::{ByteDot, DotKind, NoByteDot, Simd};
 
@@ -81,7 +81,7 @@ fn dilated_at_every_remainder_of_the_tile() {
 /// Taps of one chunk of steps and, by pairs, of more, and the largest sums.
 #[test]
 fn dilated_over_chunks_and_with_the_largest_sums() {
-    for (c, dilation) in [(508, 2), (512, 3), (516, 2), (1028, 5), (1820, 1)] {
+    for (c, dilation) in [(508, 2), (512, 3), (516, 2), (1028, 5), (1456, 1), (1820, 1)] {
         let s = Shape { h: 3, w: 4, c, n: 9, kernel: 3, stride: 1, padding: dilation, dilation };
         for feed in EXTREMES.into_iter().chain([Feed::Noise]) {
             check_all(s, feed, Activation::Identity, (0, 0));
