@@ -375,22 +375,20 @@ impl Engine {
     ) -> std::result::Result<JsValue, JsValue> {
         let result = Object::new();
         let set = |key: &str, value: &JsValue| Reflect::set(&result, &key.into(), value).map(drop);
+        let set_best = |scores: Vec<f32>, classes: Vec<u32>| {
+            set("scores", &Float32Array::from(&scores[..]))?;
+            set("classIds", &Uint32Array::from(&classes[..]))
+        };
         match self.entry.task {
             Task::Detection => {
                 let found = &self.output.detections;
                 let boxes: Vec<f32> = found.iter().flat_map(|d| d.b).collect();
-                let scores: Vec<f32> = found.iter().map(|d| d.score).collect();
-                let classes: Vec<u32> = found.iter().map(|d| d.group as u32).collect();
                 set("boxes", &Float32Array::from(&boxes[..]))?;
-                set("scores", &Float32Array::from(&scores[..]))?;
-                set("classIds", &Uint32Array::from(&classes[..]))?;
+                set_best(found.iter().map(|d| d.score).collect(), found.iter().map(|d| d.group as u32).collect())?;
             }
             Task::Classification => {
                 let best = &self.output.classes[..top_k.min(self.output.classes.len())];
-                let scores: Vec<f32> = best.iter().map(|(_, score)| *score).collect();
-                let classes: Vec<u32> = best.iter().map(|(class, _)| *class as u32).collect();
-                set("scores", &Float32Array::from(&scores[..]))?;
-                set("classIds", &Uint32Array::from(&classes[..]))?;
+                set_best(best.iter().map(|b| b.1).collect(), best.iter().map(|b| b.0 as u32).collect())?;
             }
             Task::Segmentation => set("mask", &Uint8Array::from(&self.output.mask[..]))?,
         }

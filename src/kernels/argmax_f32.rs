@@ -61,6 +61,8 @@ impl<'a> Spans<'a> {
 
 /// The classes that may win in a cell, in order.
 pub struct Cell<'a> {
+    /// How many they are.
+    count: usize,
     /// Integers as a float's bits, for lanes to take one by the other's comparison.
     classes: &'a mut [f32],
     /// Their scores: top left, top right, bottom left, bottom right.
@@ -84,11 +86,11 @@ impl<'a> Cell<'a> {
         assert!(room.len() == Self::room(pitch) && pitch.is_multiple_of(4) && pitch > 0, "a room as asked for");
         let mut parts = room.chunks_exact_mut(pitch);
         let mut next = || parts.next().expect("seven");
-        Cell { classes: next(), corners: std::array::from_fn(|_| next()), left: next(), rise: next() }
+        Cell { count: 0, classes: next(), corners: std::array::from_fn(|_| next()), left: next(), rise: next() }
     }
 
-    /// Takes the classes that may win between `corners`, each the scores of a pixel, and says how many they are.
-    fn fill<S: Simd>(&mut self, corners: [&[f32]; 4]) -> usize {
+    /// Takes the classes that may win between `corners`, each the scores of a pixel.
+    fn fill<S: Simd>(&mut self, corners: [&[f32]; 4]) {
         let pitch = self.left.len();
         assert!(corners.iter().all(|corner| corner.len() == pitch), "a score a class");
         let mut enough = [f32::NEG_INFINITY; 4];
@@ -103,21 +105,23 @@ impl<'a> Cell<'a> {
             S::store(enough.as_mut_ptr(), most_of_least);
         }
         let enough = enough[0].max(enough[1]).max(enough[2].max(enough[3]));
-        let mut count = 0;
+        self.count = 0;
         for (class, most) in self.left.iter().enumerate() {
-            self.classes[count] = f32::from_bits(class as u32);
-            count += usize::from(*most >= enough);
+            self.classes[self.count] = f32::from_bits(class as u32);
+            self.count += usize::from(*most >= enough);
         }
         for (to, from) in self.corners.iter_mut().zip(corners) {
-            to.iter_mut().zip(&self.classes[..count]).for_each(|(to, class)| *to = from[class.to_bits() as usize]);
+            to.iter_mut().zip(&self.classes[..self.count]).for_each(|(to, class)| *to = from[class.to_bits() as usize]);
         }
-        count
     }
 
-    /// Resizes the first `count` classes to a row of pixels, at `f` from the top.
-    fn resize_row<S: Simd>(&mut self, count: usize, f: f32) {
+    /// Resizes them to a row of pixels, at `f` from the top; one alone wins whatever its scores are.
+    fn resize_row<S: Simd>(&mut self, f: f32) {
+        if self.count == 1 {
+            return;
+        }
         let lerp = |a, b| S::add(a, S::mul(S::splat(f), S::sub(b, a)));
-        for i in (0..count).step_by(4) {
+        for i in (0..self.count).step_by(4) {
             // SAFETY: there is room for a multiple of four classes.
             unsafe {
                 let [a, b, c, d] = self.corners.each_ref().map(|corner| S::load(corner.as_ptr().add(i)));
@@ -128,10 +132,10 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// The class of the largest left + f * rise for each f of `fractions`, of the first `count` classes.
+    /// The class of the largest left + f * rise for each f of `fractions`.
     #[inline(always)]
-    fn best<S: Simd>(&self, count: usize, fractions: &[f32; LANES]) -> [u8; LANES] {
-        if count == 1 {
+    fn best<S: Simd>(&self, fractions: &[f32; LANES]) -> [u8; LANES] {
+        if self.count == 1 {
             return [self.classes[0].to_bits() as u8; LANES];
         }
         let mut classes = [0; LANES];
@@ -139,7 +143,7 @@ impl<'a> Cell<'a> {
         unsafe {
             let f = [S::load(fractions.as_ptr()), S::load(fractions.as_ptr().add(4))];
             let (mut most, mut best) = ([S::splat(f32::NEG_INFINITY); 2], [S::splat(0.0); 2]);
-            for ((left, rise), class) in self.left.iter().zip(&*self.rise).zip(&self.classes[..count]) {
+            for ((left, rise), class) in self.left.iter().zip(&*self.rise).zip(&self.classes[..self.count]) {
                 let [left, rise, class] = [left, rise, class].map(|v| S::load_splat(v));
                 for i in 0..2 {
                     let v = S::add(left, S::mul(f[i], rise));
@@ -192,13 +196,11 @@ fn argmax_between<S: Simd>(
         let span = columns.span(left);
         let pixels = [left, (left + 1).min(columns.scores() - 1)];
         let [[a, b], [c, d]] = pair.map(|row| pixels.map(|x| &row[x * pitch..][..pitch]));
-        let count = cell.fill::<S>([a, b, c, d]);
+        cell.fill::<S>([a, b, c, d]);
         for (f, out) in fractions.iter().zip(out.chunks_exact_mut(columns.pixels())) {
-            if count > 1 {
-                cell.resize_row::<S>(count, *f);
-            }
+            cell.resize_row::<S>(*f);
             for x in span.clone().step_by(LANES) {
-                let classes = cell.best::<S>(count, columns.fractions[x..].first_chunk().expect("more than pixels"));
+                let classes = cell.best::<S>(columns.fractions[x..].first_chunk().expect("more than pixels"));
                 match out[x..span.end].first_chunk_mut() {
                     Some(out) => *out = classes,
                     None => out[x..span.end].iter_mut().zip(classes).for_each(|(out, class)| *out = class),

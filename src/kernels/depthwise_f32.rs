@@ -177,8 +177,8 @@ impl Job<'_> {
         unsafe { row(self, y, channels) };
     }
 
-    /// Output row `y`, in runs of 8 (small kernels), 3, 4, and where that does not do 2 and 1 pixels that lie a dilation apart; V vectors of channels at a time, `STEP`
-    /// floats between neighbouring taps (0: as the map says).
+    /// Output row `y`, in runs of 8 (small kernels), 3, 4, and where that does not do 2 and 1 pixels that lie a dilation apart; V vectors
+    /// of channels at a time, `STEP` floats between neighbouring taps (0: as the map says).
     ///
     /// # Safety
     /// As for [`Job::row`].

@@ -1,7 +1,7 @@
 //! [`super::conv_f32`] of a single pixel, the linear layers behind a mean.
 //!
 //! ```text
-//! for panel of 8 columns                                             (a task)
+//! for panel of 8 columns                                             (four are a task)
 //!     acc of each phase: biases, and zeros; for tap, k: acc of phase k % 4 += a[k] * b[k, .]; add the phases; store
 //! ```
 //! All time goes into reading the weights once, from memory: one stream of them at 35 GB/s, four at 26. A tile of one row has two
@@ -14,8 +14,8 @@ use super::conv_f32::{Conv, NR, store, store_part};
 use crate::parallel;
 use crate::simd::Simd;
 
+/// Steps whose sums do not wait for each other.
 const PHASES: usize = 4;
-
 /// Panels of a task.
 const PANELS: usize = 4;
 
