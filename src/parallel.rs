@@ -13,7 +13,11 @@ use std::{
         Ordering::{Acquire, Relaxed, Release},
     },
 };
-use std::{ops::Range, slice::ChunksMut, sync::Mutex};
+use std::{
+    ops::Range,
+    slice::ChunksMut,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// A multiply-accumulate of a depthwise filter, which loads more for each.
 pub const DEPTHWISE: usize = 4;
@@ -51,7 +55,7 @@ pub fn threads() -> usize {
 
 /// Calls `f(0), …, f(tasks - 1)`, each of `cost`, in any order where it is shared.
 pub fn for_each(tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
-    share(tasks, cost, &|claims| claims.flatten().for_each(&f));
+    share(tasks, cost, &|claims| claims.for_each(|claim| claim.for_each(&f)));
 }
 
 /// As [`for_each`], with `scratch` cut into an equal part for each of [`threads`], which a task may use as it likes.
@@ -59,8 +63,8 @@ pub fn for_each_with<T: Send>(tasks: usize, cost: usize, scratch: &mut [T], f: i
     let part = scratch.len() / threads();
     let parts = Mutex::new(scratch.chunks_exact_mut(part));
     share(tasks, cost, &|claims| {
-        let scratch = parts.lock().expect(NO_PANIC).next().expect("a part for each thread");
-        claims.flatten().for_each(|task| f(task, scratch));
+        let scratch = lock(&parts).next().expect("a part for each thread");
+        claims.for_each(|claim| claim.for_each(|task| f(task, scratch)));
     });
 }
 
@@ -70,7 +74,7 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, cost: usize, f: impl 
     let rest = Mutex::new(Rest { taken: 0, data, len });
     share(count, cost, &|claims| {
         for claim in claims {
-            let (first, chunks) = rest.lock().expect(NO_PANIC).take(claim.len());
+            let (first, chunks) = lock(&rest).take(claim.len());
             chunks.enumerate().for_each(|(i, chunk)| f(first + i, chunk));
         }
     });
@@ -88,7 +92,7 @@ pub fn for_each_pair<A: Send, B: Send>(
     share(count, cost, &|claims| {
         for claim in claims {
             let ((first, a), (_, b)) = {
-                let mut rest = rest.lock().expect(NO_PANIC);
+                let mut rest = lock(&rest);
                 (rest.0.take(claim.len()), rest.1.take(claim.len()))
             };
             a.zip(b).enumerate().for_each(|(i, (a, b))| f(first + i, a, b));
@@ -96,8 +100,10 @@ pub fn for_each_pair<A: Send, B: Send>(
     });
 }
 
-/// What is locked while something is taken from it, and no longer.
-const NO_PANIC: &str = "nothing panics while it takes";
+/// Nothing panics while it takes something of `x`, so there is no poison to look for.
+fn lock<T>(x: &Mutex<T>) -> MutexGuard<'_, T> {
+    x.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What is left of a slice in chunks of `len` elements, of which the first `taken` are gone.
 struct Rest<'a, T> {
