@@ -6,7 +6,7 @@
 //! sum, i32, exact       acc = sum of wq * (q - zp[c])       padding is a pixel of zero points
 //! in output quanta      x = acc * M[o] + B[o]               M = m / s', B = bias / s'; s' the output's scale
 //! activation            Identity: x;  Relu: max(x, 0);  Relu6: min of it and 6 / s';
-//!                       Hardswish: x * hardsigmoid(x * s');  Hardsigmoid: 1 / s' of it
+//!                       Hardswish: x * hardsigmoid(x * s')
 //! residual              t = activation + (r - zp_r) * R     R = s_r / s'
 //! output                q' = round(t + zp'), ties to even, clamped to 0..=255;  or t itself as f32, where s' = 1
 //! ```
@@ -206,14 +206,17 @@ pub fn dot(w: impl Iterator<Item = i8>, q: impl Iterator<Item = (u8, u8)>) -> i3
 
 /// `activation` of a float that is not in quanta.
 pub fn activate(activation: Activation, x: f32) -> f32 {
-    let gate = |x: f32| (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0);
     match activation {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::Hardswish => x * gate(x),
-        Activation::Hardsigmoid => gate(x),
+        Activation::Hardswish => x * hardsigmoid(x),
     }
+}
+
+/// min(max(x + 3, 0), 6) / 6: the gate of squeeze-excite.
+pub fn hardsigmoid(x: f32) -> f32 {
+    (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)
 }
 
 /// What a residual is before the addition: a byte with the parameters given to [`Epilogue::new`], or a float.
@@ -234,7 +237,7 @@ pub struct Epilogue {
     pub(crate) multiplier: Vec<f32>,
     /// B.
     pub(crate) bias: Vec<f32>,
-    /// s' / 6 for Hardswish, 1 / s' for Hardsigmoid, 6 / s' for Relu6.
+    /// s' / 6 for Hardswish, 6 / s' for Relu6.
     pub(crate) gate: Vec<f32>,
     /// R, or 1 / s' for an f32 residual.
     pub(crate) residual_scale: Vec<f32>,
@@ -264,8 +267,6 @@ impl Epilogue {
         }
         check_bias(name, bias)?;
         let scale = output.map_or(vec![1.0; n], |p| p.scale.clone());
-        // Hardsigmoid's argument is not in output quanta: its result is.
-        let unit = |o: usize| if activation == Activation::Hardsigmoid { 1.0 } else { 1.0 / scale[o] };
         let all = |f: &dyn Fn(usize) -> f32| {
             let mut constants: Vec<f32> = (0..n).map(f).collect();
             constants.resize(n.next_multiple_of(8), 0.0);
@@ -273,10 +274,9 @@ impl Epilogue {
         };
         Ok(Epilogue {
             activation,
-            multiplier: all(&|o| weights.scale[o] * unit(o)),
-            bias: all(&|o| bias[o] * unit(o)),
+            multiplier: all(&|o| weights.scale[o] * (1.0 / scale[o])),
+            bias: all(&|o| bias[o] * (1.0 / scale[o])),
             gate: match activation {
-                Activation::Hardsigmoid => all(&|o| 1.0 / scale[o]),
                 Activation::Relu6 => all(&|o| 6.0 / scale[o]),
                 _ => all(&|o| scale[o] / 6.0),
             },
@@ -301,7 +301,6 @@ impl Epilogue {
             Activation::Identity | Activation::Relu => activate(self.activation, x),
             Activation::Relu6 => x.clamp(0.0, self.gate[o]),
             Activation::Hardswish => x * (x * self.gate[o] + 0.5).clamp(0.0, 1.0),
-            Activation::Hardsigmoid => activate(self.activation, x) * self.gate[o],
         };
         match residual {
             None => t,

@@ -1,12 +1,14 @@
 //! Depthwise convolution, 3x3 and 5x5, at stride 1 or 2 and any dilation:
 //! c[y, x, ch] = activation(bias[ch] + sum of a[y * stride + ky * d, x * stride + kx * d, ch] * weight[ky, kx, ch]).
 //!
-//! Four output pixels of a row and eight channels are computed together: at 5x5 and stride 1 that is 80 loads for 100
-//! multiplies where one pixel at a time takes 50 for 25, and eight sums that do not wait for each other. A kernel of five columns is done
-//! three and then two at a time: five weights, five inputs and eight sums would be spilled, and a sum waits for its spill. With dilation d the pixels lie
-//! d apart, so that they share inputs too. In a map of [`BLOCK`] channels, as [`super::expand_depthwise_f32`] makes them, a
-//! neighbour's distance is known when the loop is compiled and costs no register. In Chromium on Zen 3 (November 2026, peak 24.6), 40 x 80 x 16:
-//! 16 GMAC/s at 3x3 and eight sums, 12 with four sums or with a distance of run time; 18 with eight pixels of four channels.
+//! A run of up to ten output pixels of a row and four channels is computed together: sums that do not wait for each other (a multiplication
+//! and addition takes four cycles, two begin in each), and inputs that neighbours share. With dilation d the pixels lie d apart, so that they share inputs
+//! too. The columns of a kernel are done two or three at a time: their weights, as many inputs and the sums fit V8's 15 registers. A row is
+//! cut into runs of about the same length, and one run of several rows is done after the other, since a call costs as much as a run.
+//!
+//! In a map of [`BLOCK`] channels, as [`super::expand_depthwise_f32`] makes them, a neighbour's distance is known when the loop is compiled
+//! and costs no register. Share of the f32 limit in Chromium on Zen 5 (November 2026): the dilated 5x5 of 20 x 20 x 960 57 %,
+//! where runs of three and four pixels of eight channels had 39 %.
 //!
 //! A row of a wider map is done a block of channels at a time, so that neighbouring runs find their shared pixels in the first-level
 //! cache: with all of 960 channels at once each run would stream 150 KB.
@@ -17,7 +19,7 @@
 use super::activation::activate;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
-use crate::simd::Simd;
+use crate::simd::{Best, Simd};
 use std::ops::Range;
 
 /// Channels whose weights lie together.
@@ -43,12 +45,6 @@ pub fn pack_weight(kernel: usize, weight: &[f32]) -> Vec<f32> {
         packed[weight_at(kernel, i / channels, i % channels)] = *w;
     }
     packed
-}
-
-/// How many runs of three `count` pixels have, so that only fours are left: seven as four and three, ten as four and twice three.
-fn threes(count: usize) -> usize {
-    let threes = (4 - count % 4) % 4;
-    if 3 * threes <= count { threes } else { 0 }
 }
 
 /// The convolution that all outputs share; the channel count must be a multiple of 4.
@@ -115,6 +111,8 @@ pub struct Depthwise<'a> {
 const BLOCK_BYTES: usize = 24 << 10;
 /// Least channels of a block: two cache lines of a pixel.
 const MIN_BLOCK: usize = 32;
+/// Output rows of a task.
+const ROWS: usize = 4;
 
 /// A filter on its way over a picture: `width` output columns, and where pixels lie.
 #[derive(Clone, Copy)]
@@ -145,46 +143,46 @@ pub fn depthwise_f32<S: Simd>(mut d: Depthwise) {
     let a = Shared(d.a.0.as_ptr().cast_mut());
     let (at_a, at_c) = (d.a.1, d.c.1);
     let cost = w * filter.kernel * filter.kernel * channels * parallel::DEPTHWISE;
-    parallel::for_each(h, cost, |y| {
+    parallel::for_each(h.div_ceil(ROWS), ROWS * cost, |task| {
         let job = Job { filter, width: w, a: (a.get(), at_a), c: (c, at_c), sums };
-        // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes a row of its own.
-        unsafe { job.row::<S>(y, 0..channels) };
+        let rows = task * ROWS..h.min((task + 1) * ROWS);
+        // SAFETY: the asserts above cover every tap, output and sum of every row; each task writes rows of its own.
+        unsafe { job.rows::<S>(rows, 0..channels) };
     });
 }
 
 impl Job<'_> {
-    /// Some channels of output row `y`, from a multiple of [`BLOCK`] on.
+    /// Some channels of output `rows`, from a multiple of [`BLOCK`] on.
     ///
     /// # Safety
-    /// Every tap of the row must lie in a, and the row in c and the sums, which no other task may write.
+    /// Every tap of the rows must lie in a, and the rows in c and the sums, which no other task may write.
     #[inline(always)]
-    pub(super) unsafe fn row<S: Simd>(&self, y: usize, channels: Range<usize>) {
-        let step = self.a.1.pixel * self.filter.dilation;
-        let known = if channels.len().is_multiple_of(8) { step } else { 0 };
-        let row = match (self.filter.kernel, self.filter.stride, known) {
-            (3, 1, BLOCK) => Job::blocks::<S, 3, 1, 2, BLOCK>,
-            (3, 1, _) => Job::blocks::<S, 3, 1, 1, 0>,
-            (3, 2, BLOCK) => Job::blocks::<S, 3, 2, 2, BLOCK>,
-            (3, 2, _) => Job::blocks::<S, 3, 2, 1, 0>,
-            (5, 1, BLOCK) => Job::blocks::<S, 5, 1, 2, BLOCK>,
-            (5, 1, DILATED) => Job::blocks::<S, 5, 1, 2, DILATED>,
-            (5, 1, _) => Job::blocks::<S, 5, 1, 1, 0>,
-            (5, 2, BLOCK) => Job::blocks::<S, 5, 2, 2, BLOCK>,
-            (5, 2, _) => Job::blocks::<S, 5, 2, 1, 0>,
+    pub(super) unsafe fn rows<S: Simd>(&self, rows: Range<usize>, channels: Range<usize>) {
+        // Only the best words have code for known steps: the other layers are those of int8 models that stay in f32, and few.
+        let known = if S::NAME == Best::NAME { self.a.1.pixel * self.filter.dilation } else { 0 };
+        let rows_of = match (self.filter.kernel, self.filter.stride, known) {
+            (3, 1, BLOCK) => Job::blocks::<S, 3, 1, BLOCK>,
+            (3, 1, _) => Job::blocks::<S, 3, 1, 0>,
+            (3, 2, BLOCK) => Job::blocks::<S, 3, 2, BLOCK>,
+            (3, 2, _) => Job::blocks::<S, 3, 2, 0>,
+            (5, 1, BLOCK) => Job::blocks::<S, 5, 1, BLOCK>,
+            (5, 1, DILATED) => Job::blocks::<S, 5, 1, DILATED>,
+            (5, 1, _) => Job::blocks::<S, 5, 1, 0>,
+            (5, 2, BLOCK) => Job::blocks::<S, 5, 2, BLOCK>,
+            (5, 2, _) => Job::blocks::<S, 5, 2, 0>,
             other => unreachable!("asserted: {other:?}"),
         };
         // SAFETY: the caller's.
-        unsafe { row(self, y, channels) };
+        unsafe { rows_of(self, rows, channels) };
     }
 
-    /// Output row `y`, in runs of 8 (small kernels), 3, 4, and where that does not do 2 and 1 pixels that lie a dilation apart; V vectors
-    /// of channels at a time, `STEP` floats between neighbouring taps (0: as the map says).
+    /// Output `rows`, in runs of pixels that lie a dilation apart, all about as long; `STEP` floats between neighbouring taps (0: as the map says).
     ///
     /// # Safety
-    /// As for [`Job::row`].
-    unsafe fn blocks<S: Simd, const K: usize, const STRIDE: usize, const V: usize, const STEP: usize>(
+    /// As for [`Job::rows`].
+    unsafe fn blocks<S: Simd, const K: usize, const STRIDE: usize, const STEP: usize>(
         &self,
-        y: usize,
+        rows: Range<usize>,
         channels: Range<usize>,
     ) {
         let (width, step) = (self.width, self.filter.dilation);
@@ -194,39 +192,60 @@ impl Job<'_> {
             let channels = first..channels.end.min(first + block);
             for phase in 0..step.min(width) {
                 let count = (width - phase).div_ceil(step);
-                let at = |done: usize| (y, phase + done * step);
-                let eights = if K == 3 && STRIDE == 1 && STEP > 0 { count / 8 * 8 } else { 0 };
-                let threes = if STEP > 0 { threes(count - eights) * 3 } else { 0 };
-                let wide = eights + threes;
-                let (fours, twos) = (wide + (count - wide) / 4 * 4, count - (count - wide) % 2);
+                let runs = count.div_ceil(longest(K, STEP));
+                let (length, longer) = (count / runs, count % runs);
+                let x = |pixel: usize| phase + pixel * step;
                 // SAFETY: the caller's; the calls cover the pixels of this phase and no other.
                 unsafe {
-                    if eights > 0 {
-                        self.runs::<S, K, STRIDE, 8, 1, STEP>(at(0), eights / 8, channels.clone());
-                    }
-                    if threes > 0 {
-                        self.runs::<S, K, STRIDE, 3, V, STEP>(at(eights), threes / 3, channels.clone());
-                    }
-                    self.runs::<S, K, STRIDE, 4, V, STEP>(at(wide), (fours - wide) / 4, channels.clone());
-                    // The few that are left do without code of their own; a single one shares nothing, at any stride.
-                    self.runs::<S, K, STRIDE, 2, 1, 0>(at(fours), (twos - fours) / 2, channels.clone());
-                    self.runs::<S, K, 1, 1, 1, 0>(at(twos), count - twos, channels.clone());
+                    let (first, rest) = (x(0), x(longer * (length + 1)));
+                    self.runs_of::<S, K, STRIDE, STEP>(length + 1, (first, longer), &rows, &channels);
+                    self.runs_of::<S, K, STRIDE, STEP>(length, (rest, runs - longer), &rows, &channels);
                 }
             }
         }
     }
 
-    /// `count` runs of `T` pixels from (y, x), some channels. Never inlined: V8 spills the accumulators of a loop in a large
-    /// function.
+    /// Runs of `length` pixels.
     ///
     /// # Safety
-    /// As for [`Job::row`], for the pixels x, x + dilation, …
-    #[inline(never)]
-    unsafe fn runs<S: Simd, const K: usize, const STRIDE: usize, const T: usize, const V: usize, const STEP: usize>(
+    /// As for [`Job::runs`].
+    unsafe fn runs_of<S: Simd, const K: usize, const STRIDE: usize, const STEP: usize>(
         &self,
-        (y, x): (usize, usize),
-        count: usize,
-        channels: Range<usize>,
+        length: usize,
+        (x, count): (usize, usize),
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+    ) {
+        if count == 0 {
+            return;
+        }
+        let runs = match length {
+            10 if K == 5 && STEP > 0 => Job::runs::<S, K, STRIDE, 10, STEP>,
+            9 if K == 5 && STEP > 0 => Job::runs::<S, K, STRIDE, 9, STEP>,
+            8 if STEP > 0 => Job::runs::<S, K, STRIDE, 8, STEP>,
+            7 if STEP > 0 => Job::runs::<S, K, STRIDE, 7, STEP>,
+            6 if STEP > 0 => Job::runs::<S, K, STRIDE, 6, STEP>,
+            5 if STEP > 0 => Job::runs::<S, K, STRIDE, 5, STEP>,
+            4 => Job::runs::<S, K, STRIDE, 4, 0>,
+            3 => Job::runs::<S, K, STRIDE, 3, 0>,
+            2 => Job::runs::<S, K, STRIDE, 2, 0>,
+            _ => Job::runs::<S, K, STRIDE, 1, 0>,
+        };
+        // SAFETY: the caller's.
+        unsafe { runs(self, (x, count), rows, channels) };
+    }
+
+    /// `count` runs of `T` pixels of each of `rows`, from column `x` on, some channels: one run of all rows after the other, so that the rows
+    /// that two of them share are still in the first-level cache. Never inlined: V8 spills the accumulators of a loop in a large function.
+    ///
+    /// # Safety
+    /// As for [`Job::rows`], for the pixels x, x + dilation, …
+    #[inline(never)]
+    unsafe fn runs<S: Simd, const K: usize, const STRIDE: usize, const T: usize, const STEP: usize>(
+        &self,
+        (x, count): (usize, usize),
+        rows: &Range<usize>,
+        channels: &Range<usize>,
     ) {
         let Filter { stride, dilation, weight, bias, activation, .. } = self.filter;
         let (at_a, at_c) = (self.a.1, self.c.1);
@@ -234,65 +253,73 @@ impl Job<'_> {
         let (step_y, step_c) = (at_a.row * dilation, at_c.pixel * dilation);
         let (pitch, weight, bias) = (bias.len(), weight.as_ptr(), bias.as_ptr());
         // Opaque, so that rows stay a loop: unrolled, LLVM would finish one pixel after the other and V8 spill what they share.
-        let rows = std::hint::black_box(K);
-        let sums = self.sums.map(|sums| sums.0.wrapping_add(y * pitch));
-        // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` floats each.
-        unsafe {
-            let mut a = self.a.0.wrapping_add(at_a.at(y * stride, x * stride));
-            let mut c = self.c.0.0.wrapping_add(at_c.at(y, x));
-            for _ in 0..count {
-                for ch in channels.clone().step_by(4 * V) {
-                    let acc: [[S::F32; T]; V] = std::array::from_fn(|v| [S::load(bias.add(ch + 4 * v)); T]);
-                    let (a, weight) = (a.wrapping_add(ch), weight.add(weight_at(K, 0, ch)));
-                    let acc = columns::<S, K, STRIDE, T, V, 3>(acc, rows, (a, weight), (step_x, step_y));
-                    let acc = match K {
-                        3 => acc,
-                        _ => {
-                            let (a, weight) = (a.wrapping_add(3 * step_x), weight.add(3 * BLOCK));
-                            columns::<S, K, STRIDE, T, V, 2>(acc, rows, (a, weight), (step_x, step_y))
-                        }
+        let taps = std::hint::black_box(K);
+        for (run, y) in (0..count).flat_map(|run| rows.clone().map(move |y| (run, y))) {
+            let x = x + run * T * dilation;
+            // SAFETY: the caller's: all of these pixels and their taps exist, with `channels` floats each.
+            unsafe {
+                let a = self.a.0.wrapping_add(at_a.at(y * stride, x * stride));
+                let c = self.c.0.0.wrapping_add(at_c.at(y, x));
+                let sums = self.sums.map(|sums| sums.0.wrapping_add(y * pitch));
+                for ch in channels.clone().step_by(4) {
+                    let mut acc = [S::load(bias.add(ch)); T];
+                    let (mut a, mut weight) = (a.wrapping_add(ch), weight.add(weight_at(K, 0, ch)));
+                    let mut next = |columns: usize| {
+                        let from = (a, weight);
+                        (a, weight) = (a.wrapping_add(columns * step_x), weight.wrapping_add(columns * BLOCK));
+                        from
                     };
-                    for (v, out) in activate::<S, T, V>(activation, acc).into_iter().enumerate() {
-                        let ch = ch + 4 * v;
-                        for (t, x) in out.iter().enumerate() {
-                            S::store(c.add(t * step_c + ch), *x);
-                        }
-                        if let Some(sums) = sums {
-                            let p = sums.add(ch);
-                            S::store(p, out.into_iter().fold(S::load(p), |sum, x| S::add(sum, x)));
-                        }
+                    if K == 3 {
+                        acc = columns::<S, K, STRIDE, T, 3>(acc, taps, next(3), (step_x, step_y));
+                    } else if T > 8 {
+                        acc = columns::<S, K, STRIDE, T, 2>(acc, taps, next(2), (step_x, step_y));
+                        acc = columns::<S, K, STRIDE, T, 2>(acc, taps, next(2), (step_x, step_y));
+                        acc = columns::<S, K, STRIDE, T, 1>(acc, taps, next(1), (step_x, step_y));
+                    } else {
+                        acc = columns::<S, K, STRIDE, T, 3>(acc, taps, next(3), (step_x, step_y));
+                        acc = columns::<S, K, STRIDE, T, 2>(acc, taps, next(2), (step_x, step_y));
+                    }
+                    let [out] = activate::<S, T, 1>(activation, [acc]);
+                    for (t, x) in out.iter().enumerate() {
+                        S::store(c.wrapping_add(t * step_c + ch), *x);
+                    }
+                    if let Some(sums) = sums {
+                        let p = sums.add(ch);
+                        S::store(p, out.into_iter().fold(S::load(p), |sum, x| S::add(sum, x)));
                     }
                 }
-                a = a.add(T * stride * step_x);
-                c = c.wrapping_add(T * step_c);
             }
         }
     }
 }
 
-/// acc + what `N` columns of a kernel add to the sums of `T` pixels, V vectors of channels.
+/// Most pixels of a run: their sums, and the weights and inputs of three columns, or two of a kernel of five, fit V8's 15 registers.
+const fn longest(kernel: usize, step: usize) -> usize {
+    match (kernel, step) {
+        (_, 0) => 4,
+        (3, _) => 8,
+        _ => 10,
+    }
+}
+
+/// acc + what `N` columns of a kernel add to the sums of `T` pixels.
 ///
 /// # Safety
 /// `a` and `weight` must hold the columns of all rows, `steps` floats from a column and from a row to the next.
 #[inline(always)]
-unsafe fn columns<S: Simd, const K: usize, const STRIDE: usize, const T: usize, const V: usize, const N: usize>(
-    mut acc: [[S::F32; T]; V],
+unsafe fn columns<S: Simd, const K: usize, const STRIDE: usize, const T: usize, const N: usize>(
+    mut acc: [S::F32; T],
     rows: usize,
     (mut a, mut weight): (*const f32, *const f32),
     (step_x, step_y): (usize, usize),
-) -> [[S::F32; T]; V] {
+) -> [S::F32; T] {
     for _ in 0..rows {
         // SAFETY: the caller's.
         unsafe {
-            for (v, acc) in acc.iter_mut().enumerate() {
-                let w: [S::F32; N] = std::array::from_fn(|kx| S::load(weight.add(kx * BLOCK + 4 * v)));
-                for column in 0..(T - 1) * STRIDE + N {
-                    let x = S::load(a.add(column * step_x + 4 * v));
-                    for (t, acc) in acc.iter_mut().enumerate() {
-                        if column >= t * STRIDE && column < t * STRIDE + N {
-                            *acc = S::madd(x, w[column - t * STRIDE], *acc);
-                        }
-                    }
+            let w: [S::F32; N] = std::array::from_fn(|kx| S::load(weight.add(kx * BLOCK)));
+            for (t, acc) in acc.iter_mut().enumerate() {
+                for (kx, w) in w.iter().enumerate() {
+                    *acc = S::madd(S::load(a.add((t * STRIDE + kx) * step_x)), *w, *acc);
                 }
             }
             (a, weight) = (a.wrapping_add(step_y), weight.wrapping_add(K * BLOCK));

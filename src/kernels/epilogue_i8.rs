@@ -19,7 +19,6 @@ pub(super) struct Literals<S: Simd> {
     zero: S::F32,
     half: S::F32,
     one: S::F32,
-    sixth: S::F32,
     lowest: S::F32,
     round: S::I32,
 }
@@ -27,9 +26,8 @@ pub(super) struct Literals<S: Simd> {
 impl<S: Simd> Literals<S> {
     #[inline(always)]
     pub(super) fn new() -> Self {
-        let [zero, half, one, sixth, lowest, round] =
-            black_box([0.0, 0.5, 1.0, 1.0 / 6.0, LOWEST, ROUND]).map(S::splat);
-        Literals { zero, half, one, sixth, lowest, round: S::bits(round) }
+        let [zero, half, one, lowest, round] = black_box([0.0, 0.5, 1.0, LOWEST, ROUND]).map(S::splat);
+        Literals { zero, half, one, lowest, round: S::bits(round) }
     }
 
     #[inline(always)]
@@ -319,9 +317,6 @@ unsafe fn activate<S: Simd>(e: &Epilogue, o: usize, read: impl Fn(S::I32) -> S::
                 let x = x(sum, j);
                 S::mul(x, l.clamp_to_1(S::add(S::mul(x, gate[j]), l.half)))
             }),
-            Activation::Hardsigmoid => {
-                pass.run::<true>(|sum, j| S::mul(l.clamp_to_1(S::add(S::mul(x(sum, j), l.sixth), l.half)), gate[j]))
-            }
         }
     }
 }

@@ -82,6 +82,11 @@ impl Bands {
         self.size
     }
 
+    /// Output rows of a band.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Floats of scratch, for all threads.
     pub fn scratch(&self) -> usize {
         self.scratch.0 * self.scratch.1 * BLOCK * parallel::threads()
@@ -164,10 +169,8 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
         unsafe { expand.fill::<S>(seen, &channels, (row.as_mut_ptr(), pitch)) };
         let a = bands.block(&rows, channels.start, scratch);
         let job = Job { filter, width: w, a, c, sums };
-        for y in rows {
-            // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
-            unsafe { job.row::<S>(y, channels.clone()) };
-        }
+        // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
+        unsafe { job.rows::<S>(rows, channels) };
     });
 }
 

@@ -5,7 +5,7 @@
 //! the input once in the form that the dot takes
 //! for block of 16 channels, for band of output rows      (a task)
 //!     scratch = q - zp of the expansion's rows that the band sees, as floats; zeros round the picture
-//!     for row of the band: depthwise in f32, then its epilogue
+//!     sums = depthwise in f32 of the band; for row of it: the epilogue
 //! ```
 //! The depthwise sums are exact in floats, in any order and fused or not: at most 25 * 127 * 255 = 809 625 < 2^24. So a multiplication
 //! and an addition are one instruction where integers need a widening, a dot and an addition, and [`super::depthwise_f32`]
@@ -66,9 +66,9 @@ pub struct ExpandDepthwise<'a> {
     pub row_sums: Option<&'a mut [u32]>,
 }
 
-/// Floats of scratch, for all threads: the bands', and a row of sums for each.
+/// Floats of scratch, for all threads: the bands', and the sums of a band for each.
 pub fn scratch(bands: &Bands) -> usize {
-    bands.scratch() + bands.size().1 * BLOCK * parallel::threads()
+    bands.scratch() + bands.rows() * bands.size().1 * BLOCK * parallel::threads()
 }
 
 /// Runs `x` with the words of `S` and its own dot of bytes, in room of as many elements as [`Expand::packed`] and
@@ -117,23 +117,22 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
     let both = Both { expand: &expand, packed, finish, at: x.c.1, width: w, sums };
     parallel::for_each_with(bands.tasks(channels), bands.cost(expand.b.k, &filter), room, |task, room| {
         let (rows, channels) = bands.task(task, channels);
-        let (out, scratch) = room.split_at_mut(w * BLOCK);
+        let (out, scratch) = room.split_at_mut(bands.rows() * w * BLOCK);
         for y in bands.frame(&rows, scratch) {
             let row = &mut scratch[bands.row(&rows, y)..];
             // SAFETY: the packed input has every row of the picture, b every panel, and scratch the rows that the band sees.
             unsafe { both.fill_row::<S, P>(row, y, channels.clone()) };
         }
         let a = bands.block(&rows, channels.start, scratch);
-        // Channel 0 of the only row: before the sums, which begin with the block's.
-        let c = Shared(out.as_mut_ptr().wrapping_sub(channels.start));
-        let at = Pixels { start: 0, row: 0, pixel: BLOCK };
+        // Channel 0 of row 0: before the sums, which begin with the band's rows and the block's channels.
+        let at = Pixels { start: 0, row: w * BLOCK, pixel: BLOCK };
+        let c = Shared(out.as_mut_ptr().wrapping_sub(at.at(rows.start, 0) + channels.start));
         let job = Job { filter, width: w, a, c: (c, at), sums: None };
-        for y in rows {
-            // SAFETY: the scratch holds all rows that the band sees, and a row of sums; tasks differ in rows or in channels.
-            unsafe {
-                job.row::<S>(y, channels.clone());
-                both.finish_row::<S>(y, channels.clone(), out);
-            }
+        // SAFETY: the scratch holds all rows that the band sees, and their sums; tasks differ in rows or in channels.
+        unsafe { job.rows::<S>(rows.clone(), channels.clone()) };
+        for (y, out) in rows.zip(out.chunks_exact_mut(at.row)) {
+            // SAFETY: as above.
+            unsafe { both.finish_row::<S>(y, channels.clone(), out) };
         }
     });
 }

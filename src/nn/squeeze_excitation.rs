@@ -13,6 +13,7 @@ use crate::kernels::elementwise_i8::scale_i8;
 use crate::kernels::gemv_f32::Gemv;
 use crate::kernels::pool_f32::mean_pool;
 use crate::kernels::pool_i8::mean_pool_i8;
+use crate::quant::hardsigmoid;
 use crate::simd::Best;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -48,7 +49,7 @@ impl SqueezeExcitation {
         let output = Format::load(weights, &format!("{name}.output"), channels)?;
         Ok(SqueezeExcitation {
             fc1: linear("fc1", channels, squeeze, Activation::Relu)?,
-            fc2: linear("fc2", squeeze, channels, Activation::Hardsigmoid)?,
+            fc2: linear("fc2", squeeze, channels, Activation::Identity)?,
             squeeze,
             input: depthwise.output().names[0].clone(),
             output: if depthwise.output().is_bytes { output.of_int8() } else { output },
@@ -101,6 +102,7 @@ impl SqueezeExcitation {
         let mut squeezed = cx.workspace.tensor(1, 1, self.squeeze, 0);
         self.fc1.run(mean.data(), squeezed.data_mut());
         self.fc2.run(squeezed.data(), mean.data_mut());
+        mean.data_mut().iter_mut().for_each(|x| *x = hardsigmoid(*x));
         cx.workspace.give_tensor(squeezed);
         mean
     }

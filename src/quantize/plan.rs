@@ -49,7 +49,7 @@ pub fn parameters(calibration: &Calibration, int8: &Int8Layers, scheme: &Scheme)
 fn least_of(calibration: &Calibration, name: &str) -> f32 {
     let maker = calibration.layers.iter().find(|(layer, _)| layer.output() == name);
     match maker.map(|(layer, _)| layer.activation) {
-        Some(Activation::Relu | Activation::Relu6 | Activation::Hardsigmoid) => 0.0,
+        Some(Activation::Relu | Activation::Relu6) => 0.0,
         Some(Activation::Hardswish) => -0.375,
         Some(Activation::Identity) | None => f32::NEG_INFINITY,
     }

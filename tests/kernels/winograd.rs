@@ -40,8 +40,8 @@ fn every_remainder_of_the_tiles() {
 
 #[test]
 fn channels_in_fours_and_every_activation() {
-    use Activation::{Hardsigmoid, Hardswish, Identity, Relu, Relu6};
-    for (i, activation) in [Identity, Relu, Relu6, Hardswish, Hardsigmoid].into_iter().enumerate() {
+    use Activation::{Hardswish, Identity, Relu, Relu6};
+    for (i, activation) in [Identity, Relu, Relu6, Hardswish].into_iter().enumerate() {
         run::<Best>((7, 10), 4 * (i + 1), 4 * (6 - i), activation);
         run::<Scalar>((4, 3), 4, 4, activation);
     }

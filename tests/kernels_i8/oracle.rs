@@ -7,8 +7,8 @@ use mobilesight::kernels::Activation;
 use mobilesight::quant::{Epilogue, QParams, QWeights, Residual, dot};
 pub use shape::Shape;
 
-pub const ACTIVATIONS: [Activation; 5] =
-    [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Hardswish, Activation::Hardsigmoid];
+pub const ACTIVATIONS: [Activation; 4] =
+    [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Hardswish];
 
 /// `n` values of SplitMix64 that differ with `seed`.
 pub fn bits(seed: u64, n: usize) -> impl Iterator<Item = u64> {

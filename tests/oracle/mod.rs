@@ -7,13 +7,11 @@ pub use shape::Shape;
 
 /// [`Activation`] of one float, by its definition.
 pub fn activation(kind: Activation, x: f32) -> f32 {
-    let gate = (x + 3.0).clamp(0.0, 6.0) / 6.0;
     match kind {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::Hardswish => x * gate,
-        Activation::Hardsigmoid => gate,
+        Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
     }
 }
 
