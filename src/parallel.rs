@@ -9,7 +9,7 @@
 use std::{
     cell::Cell,
     sync::atomic::{
-        AtomicUsize,
+        AtomicU64, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
@@ -33,9 +33,12 @@ const LEAST_COST: usize = 1 << 20;
 /// What a thread claims at once of small tasks, 10 us: two threads that claimed each task of 1 us alone waited for each other, and were as slow as one.
 #[cfg(feature = "threads")]
 const CLAIM_COST: usize = 1 << 18;
-/// The most tasks of a claim; fewer near the end of a region.
+/// The most tasks of a claim; fewer near the end of a section.
 #[cfg(feature = "threads")]
 const MOST_CLAIMED: usize = 16;
+/// The most sections of a region; more threads share them.
+#[cfg(feature = "threads")]
+const MOST_SECTIONS: usize = 16;
 /// How often a thread of the pool looks for the next region before it sleeps: some 0.1 ms, in which most regions of a run follow each other.
 #[cfg(feature = "threads")]
 const LOOKS: usize = 2000;
@@ -142,24 +145,61 @@ fn share(count: usize, cost: usize, work: Work) {
         return work(&mut std::iter::once(0..count));
     }
     let most = (CLAIM_COST / cost.max(1)).clamp(1, MOST_CLAIMED);
-    let next = AtomicUsize::new(0);
-    let end = |from: usize| from + ((count - from) / (4 * threads)).clamp(1, most);
-    let claim = || {
-        let from = next.fetch_update(Relaxed, Relaxed, |from| (from < count).then(|| end(from))).ok()?;
-        Some(from..end(from))
-    };
+    let sections = &Sections::new(count, threads.min(MOST_SECTIONS), most);
     let busy = AtomicUsize::new(threads - 1);
     rayon::in_place_scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|_| {
                 stay_awake();
-                work(&mut std::iter::from_fn(claim));
+                let own = rayon::current_thread_index().map_or(0, |i| i + 1);
+                work(&mut std::iter::from_fn(|| sections.claim(own)));
                 busy.fetch_sub(1, Release);
             });
         }
-        work(&mut std::iter::from_fn(claim));
+        work(&mut std::iter::from_fn(|| sections.claim(0)));
         await_helpers(&busy);
     });
+}
+
+/// The tasks of a region that nobody has claimed, a section for each thread: who comes first to the same section in each region finds what it wrote
+/// in its own cache, and two threads seldom write to the same cache line. Who has none left takes from the end of the others'.
+#[cfg(feature = "threads")]
+struct Sections {
+    /// The first task of each, and, 32 bits higher, the one past the last.
+    left: [AtomicU64; MOST_SECTIONS],
+    count: usize,
+    /// Tasks of a claim.
+    most: usize,
+}
+
+#[cfg(feature = "threads")]
+impl Sections {
+    fn new(tasks: usize, count: usize, most: usize) -> Sections {
+        let from = |section: usize| (tasks * section / count) as u64;
+        let left = std::array::from_fn(|i| AtomicU64::new(if i < count { from(i) | from(i + 1) << 32 } else { 0 }));
+        Sections { left, count, most }
+    }
+
+    /// Tasks for the thread whose section is `own`.
+    fn claim(&self, own: usize) -> Option<Range<usize>> {
+        (0..self.count).find_map(|i| self.take((own + i) % self.count, i > 0))
+    }
+
+    /// Some tasks of `section`, the last ones or the first.
+    fn take(&self, section: usize, last: bool) -> Option<Range<usize>> {
+        let mut taken = 0..0;
+        let rest = |left: u64| {
+            let (from, end) = (left as u32 as usize, (left >> 32) as usize);
+            if from == end {
+                return None;
+            }
+            let some = ((end - from) / 2).clamp(1, self.most);
+            let (first, rest) = if last { (end - some, from..end - some) } else { (from, from + some..end) };
+            taken = first..first + some;
+            Some(rest.start as u64 | (rest.end as u64) << 32)
+        };
+        self.left[section].fetch_update(Relaxed, Relaxed, rest).ok().map(|_| taken)
+    }
 }
 
 /// Waits until no helper is busy, awake for a while: the scope's end would put the caller to sleep at once, and waking it takes longer than most

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Costs of a task: a region of them stays in the caller, or is shared.
 const COSTS: [usize; 2] = [0, 1 << 30];
+/// Shared where there are a thousand, several of them in a claim.
+const SEVERAL: usize = 1 << 13;
 
 #[test]
 fn each_task_is_done_once() {
-    for (cost, tasks) in COSTS.into_iter().flat_map(|cost| [0, 1, 2, 100].map(|tasks| (cost, tasks))) {
+    let costs = [COSTS[0], SEVERAL, COSTS[1]];
+    for (cost, tasks) in costs.into_iter().flat_map(|cost| [0, 1, 2, 100, 1001].map(|tasks| (cost, tasks))) {
         let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
         let once = || assert!(done.iter().all(|count| count.swap(0, Ordering::Relaxed) == 1));
         for_each(tasks, cost, |task| _ = done[task].fetch_add(1, Ordering::Relaxed));
@@ -59,6 +62,14 @@ fn the_caller_and_the_whole_pool_take_part() {
     // Each task waits for one on every thread.
     let all = std::sync::Barrier::new(threads());
     for_each(threads(), COSTS[1], |_| _ = all.wait());
+}
+
+/// More threads than a region has sections, and fewer tasks than threads.
+#[cfg(feature = "threads")]
+#[test]
+fn threads_share_sections() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(20).build().expect("a pool");
+    pool.install(each_task_is_done_once);
 }
 
 #[cfg(feature = "threads")]
