@@ -1,7 +1,8 @@
 //! Work shared between threads; the only file that names rayon.
 //!
 //! The caller is a thread like those of the pool: it wakes them, takes tasks itself, and waits for the last ones. A region too small to wake
-//! anyone for stays in the caller. The split into tasks never depends on the number of threads, so results do not either.
+//! anyone for stays in the caller. Results never depend on the number of threads: where the split into tasks does, each
+//! output is of one task alone.
 //!
 //! Callers say what a task costs, in multiply-accumulates of the f32 GEMM; [`DEPTHWISE`] and [`ELEMENT`] turn other work into them.
 

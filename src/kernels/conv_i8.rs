@@ -34,6 +34,8 @@ const MR: usize = 5;
 const BLOCK_ROWS: usize = 16 * MR;
 const GROUP_PANELS: usize = 16;
 const CHUNK_STEPS: usize = 512;
+/// Tasks a thread from which on it does not matter that one has a task more than another.
+const FEW_TASKS: usize = 8;
 
 /// What to compute; see the file's page.
 pub struct Conv<'a> {
@@ -133,7 +135,10 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
     let panels = n.div_ceil(NR);
     let groups = panels.div_ceil(GROUP_PANELS);
     // Of equal size, as groups are: a short last block would have short tiles.
-    let blocks = m.div_ceil(BLOCK_ROWS);
+    let mut blocks = m.div_ceil(BLOCK_ROWS);
+    if blocks * groups < FEW_TASKS * parallel::threads() {
+        blocks = blocks.next_multiple_of(parallel::threads()).min(m);
+    }
     parallel::for_each(blocks * groups, m.max(MR) * n / (blocks * groups) * k, |task| {
         let (block, group) = (task / groups, task % groups);
         let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
