@@ -2,9 +2,10 @@
 //! e[y, x, ch] = act(bias[ch] + sum over k of a[y, x, k] * b[k, ch]), then [`super::depthwise_f32`] of e.
 //!
 //! ```text
-//! for block of 16 channels, for band of output rows      (a task)
-//!     scratch = the rows of e that the band sees, zeros round the picture
-//!     for row of the band: depthwise
+//! for block of 16 channels, for some bands of output rows      (a task)
+//!     for band of them
+//!         scratch = the rows of e that the band sees and the one before did not, zeros round the picture
+//!         depthwise of the band
 //! ```
 //! The wide map is the largest of the model (6.5 MB in the segmenter at 320), written once and read K times. A channel is 4 bytes of a
 //! pixel of up to 4 KB there, so its neighbours' taps fall on few cache sets and each on a page of its own: in Chromium on Zen 3 (2026)
@@ -21,7 +22,9 @@ use crate::simd::Simd;
 use std::ops::Range;
 
 /// Floats of scratch that a band should take.
-const BAND: usize = 40 << 10;
+const BAND: usize = 20 << 10;
+/// Tasks for each thread, where there is more than one.
+const TASKS: usize = 8;
 
 /// The expansion: no halo in its input.
 #[derive(Clone, Copy)]
@@ -58,8 +61,9 @@ pub struct Bands {
     /// Output rows and columns.
     size: (usize, usize),
     stride: usize,
-    /// Output rows of a band.
+    /// Output rows of a band, and of a task.
     rows: usize,
+    task_rows: usize,
     /// Pixels of zeros on each side.
     pad: usize,
     /// Columns of scratch, and its rows for a band.
@@ -74,7 +78,11 @@ impl Bands {
         let most = (BAND / (columns * BLOCK)).saturating_sub(reach + 1) / stride + 1;
         let rows = size.0.div_ceil(size.0.div_ceil(most).max(1)).max(1);
         let scratch = (columns, (rows - 1) * stride + reach + 1);
-        Bands { input: (h, w), size, stride, rows, pad: reach / 2, scratch }
+        // A task's first band makes rows that the task before makes, too: no more tasks than threads need.
+        let wanted = if parallel::threads() > 1 { TASKS * parallel::threads() } else { 1 };
+        let tasks_of_block = wanted.div_ceil(filter.bias.len().div_ceil(BLOCK).max(1));
+        let task_rows = size.0.div_ceil(rows).div_ceil(tasks_of_block).max(1) * rows;
+        Bands { input: (h, w), size, stride, rows, task_rows, pad: reach / 2, scratch }
     }
 
     /// Output rows and columns.
@@ -94,29 +102,40 @@ impl Bands {
 
     /// Tasks for `channels`.
     pub(super) fn tasks(&self, channels: usize) -> usize {
-        channels.div_ceil(BLOCK) * self.size.0.div_ceil(self.rows)
+        channels.div_ceil(BLOCK) * self.size.0.div_ceil(self.task_rows)
     }
 
     /// Output rows and channels of a task.
     pub(super) fn task(&self, task: usize, channels: usize) -> (Range<usize>, Range<usize>) {
         let blocks = channels.div_ceil(BLOCK);
-        let (first, y) = (task % blocks * BLOCK, task / blocks * self.rows);
-        (y..self.size.0.min(y + self.rows), first..channels.min(first + BLOCK))
+        let (first, y) = (task % blocks * BLOCK, task / blocks * self.task_rows);
+        (y..self.size.0.min(y + self.task_rows), first..channels.min(first + BLOCK))
+    }
+
+    /// The bands of a task's `rows`.
+    pub(super) fn of(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let (height, end) = (self.rows, rows.end);
+        rows.step_by(height).map(move |y| y..end.min(y + height))
     }
 
     /// What a task costs, with `k` input channels, as [`parallel`] counts.
     pub(super) fn cost(&self, k: usize, filter: &Filter) -> usize {
         let filtered = self.rows * self.size.1 * BLOCK * filter.kernel * filter.kernel;
-        self.scratch.0 * self.scratch.1 * BLOCK * k + filtered * parallel::DEPTHWISE
+        let band = self.scratch.0 * self.scratch.1 * BLOCK * k + filtered * parallel::DEPTHWISE;
+        band * self.task_rows.min(self.size.0).div_ceil(self.rows)
     }
 
-    /// Puts zeros round what the output `rows` see of the picture in `scratch`, [`BLOCK`] floats a pixel; gives the rows that they see.
-    pub(super) fn frame(&self, rows: &Range<usize>, scratch: &mut [f32]) -> Range<usize> {
+    /// Puts zeros round what the output `rows` see of the picture in `scratch`, [`BLOCK`] floats a pixel; gives the rows that they see, less
+    /// those that are there already where the scratch has what the band before saw, in the same task.
+    pub(super) fn frame(&self, rows: &Range<usize>, follows: bool, scratch: &mut [f32]) -> Range<usize> {
         let (top, pitch, edge) = (rows.start * self.stride, self.scratch.0 * BLOCK, self.pad * BLOCK);
         let seen = (rows.len() - 1) * self.stride + 2 * self.pad + 1;
+        let kept = if follows { (2 * self.pad + 1).saturating_sub(self.stride) } else { 0 };
+        let before = self.scratch.1 - kept;
+        scratch.copy_within(before * pitch..self.scratch.1 * pitch, 0);
         // Not a constant: V8 calls a function to fill with one, for each row.
         let zero = std::hint::black_box(0.0);
-        for (i, row) in scratch.chunks_exact_mut(pitch).take(seen).enumerate() {
+        for (i, row) in scratch.chunks_exact_mut(pitch).enumerate().take(seen).skip(kept) {
             if (self.pad..self.pad + self.input.0).contains(&(top + i)) {
                 row[..edge].fill(zero);
                 row[pitch - edge..].fill(zero);
@@ -124,7 +143,7 @@ impl Bands {
                 row.fill(zero);
             }
         }
-        top.saturating_sub(self.pad)..self.input.0.min(top + seen - self.pad)
+        (top + kept).saturating_sub(self.pad)..self.input.0.min(top + seen - self.pad)
     }
 
     /// Where row `y` of the picture begins in the scratch of the output `rows`.
@@ -162,15 +181,17 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     let sums = cleared(x.row_sums.take(), h, channels);
     parallel::for_each_with(bands.tasks(channels), bands.cost(expand.k, &filter), scratch, |task, scratch| {
         let (rows, channels) = bands.task(task, channels);
-        let seen = bands.frame(&rows, scratch);
-        let pitch = bands.scratch.0 * BLOCK;
-        let row = &mut scratch[bands.row(&rows, seen.start)..];
-        // SAFETY: a holds every row of the picture, b every panel, and scratch the rows that the band sees.
-        unsafe { expand.fill::<S>(seen, &channels, (row.as_mut_ptr(), pitch)) };
-        let a = bands.block(&rows, channels.start, scratch);
-        let job = Job { filter, width: w, a, c, sums };
-        // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
-        unsafe { job.rows::<S>(rows, channels) };
+        for band in bands.of(rows.clone()) {
+            let seen = bands.frame(&band, band.start > rows.start, scratch);
+            let pitch = bands.scratch.0 * BLOCK;
+            let row = &mut scratch[bands.row(&band, seen.start)..];
+            // SAFETY: a holds every row of the picture, b every panel, and scratch the rows that the band sees.
+            unsafe { expand.fill::<S>(seen, &channels, (row.as_mut_ptr(), pitch)) };
+            let a = bands.block(&band, channels.start, scratch);
+            let job = Job { filter, width: w, a, c, sums };
+            // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.
+            unsafe { job.rows::<S>(band, channels.clone()) };
+        }
     });
 }
 

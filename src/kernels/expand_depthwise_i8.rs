@@ -3,9 +3,10 @@
 //!
 //! ```text
 //! the input once in the form that the dot takes
-//! for block of 16 channels, for band of output rows      (a task)
-//!     scratch = q - zp of the expansion's rows that the band sees, as floats; zeros round the picture
-//!     sums = depthwise in f32 of the band; for row of it: the epilogue
+//! for block of 16 channels, for some bands of output rows      (a task)
+//!     for band of them
+//!         scratch = q - zp of the expansion's rows that the band sees and the one before did not, as floats; zeros round the picture
+//!         sums = depthwise in f32 of the band; for row of it: the epilogue
 //! ```
 //! The depthwise sums are exact in floats, in any order and fused or not: at most 25 * 127 * 255 = 809 625 < 2^24. So a multiplication
 //! and an addition are one instruction where integers need a widening, a dot and an addition, and [`super::depthwise_f32`]
@@ -118,21 +119,23 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
     parallel::for_each_with(bands.tasks(channels), bands.cost(expand.b.k, &filter), room, |task, room| {
         let (rows, channels) = bands.task(task, channels);
         let (out, scratch) = room.split_at_mut(bands.rows() * w * BLOCK);
-        for y in bands.frame(&rows, scratch) {
-            let row = &mut scratch[bands.row(&rows, y)..];
-            // SAFETY: the packed input has every row of the picture, b every panel, and scratch the rows that the band sees.
-            unsafe { both.fill_row::<S, P>(row, y, channels.clone()) };
-        }
-        let a = bands.block(&rows, channels.start, scratch);
-        // Channel 0 of row 0: before the sums, which begin with the band's rows and the block's channels.
-        let at = Pixels { start: 0, row: w * BLOCK, pixel: BLOCK };
-        let c = Shared(out.as_mut_ptr().wrapping_sub(at.at(rows.start, 0) + channels.start));
-        let job = Job { filter, width: w, a, c: (c, at), sums: None };
-        // SAFETY: the scratch holds all rows that the band sees, and their sums; tasks differ in rows or in channels.
-        unsafe { job.rows::<S>(rows.clone(), channels.clone()) };
-        for (y, out) in rows.zip(out.chunks_exact_mut(at.row)) {
-            // SAFETY: as above.
-            unsafe { both.finish_row::<S>(y, channels.clone(), out) };
+        for band in bands.of(rows.clone()) {
+            for y in bands.frame(&band, band.start > rows.start, scratch) {
+                let row = &mut scratch[bands.row(&band, y)..];
+                // SAFETY: the packed input has every row of the picture, b every panel, and scratch the rows that the band sees.
+                unsafe { both.fill_row::<S, P>(row, y, channels.clone()) };
+            }
+            let a = bands.block(&band, channels.start, scratch);
+            // Channel 0 of row 0: before the sums, which begin with the band's rows and the block's channels.
+            let at = Pixels { start: 0, row: w * BLOCK, pixel: BLOCK };
+            let c = Shared(out.as_mut_ptr().wrapping_sub(at.at(band.start, 0) + channels.start));
+            let job = Job { filter, width: w, a, c: (c, at), sums: None };
+            // SAFETY: the scratch holds all rows that the band sees, and their sums; tasks differ in rows or in channels.
+            unsafe { job.rows::<S>(band.clone(), channels.clone()) };
+            for (y, out) in band.zip(out.chunks_exact_mut(at.row)) {
+                // SAFETY: as above.
+                unsafe { both.finish_row::<S>(y, channels.clone(), out) };
+            }
         }
     });
 }
