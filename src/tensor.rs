@@ -97,6 +97,7 @@ macro_rules! element {
 element!(f32, floats);
 element!(u8, bytes);
 element!(u32, sums);
+element!(u64, keys);
 element!(usize, indices);
 element!(Box2d, boxes);
 element!(Candidate, candidates);
@@ -114,6 +115,7 @@ pub struct Workspace {
     floats: Free<f32>,
     bytes: Free<u8>,
     sums: Free<u32>,
+    keys: Free<u64>,
     indices: Free<usize>,
     boxes: Free<Box2d>,
     candidates: Free<Candidate>,

@@ -1,7 +1,6 @@
 //! torchvision/ops/boxes.py and detection/_utils.py's BoxCoder: decode, clip, non-maximum suppression.
 
 use crate::tensor::Workspace;
-use std::cmp::Ordering;
 
 /// x1, y1, x2, y2 in pixels.
 pub type Box2d = [f32; 4];
@@ -48,25 +47,26 @@ pub struct Candidate {
     pub group: usize,
 }
 
-/// Whether `a` or `b` comes first of two indices: the larger value, or the lower index. A call, since a sort compares in dozens of
-/// places: 8 KB of the module.
-#[inline(never)]
-fn best_first(value: &dyn Fn(usize) -> f32, a: usize, b: usize) -> Ordering {
-    // No two are equal, so that an unstable sort, which needs no memory, is as good as a stable one.
-    value(b).total_cmp(&value(a)).then(a.cmp(&b))
+/// A number that is the smaller the earlier an index comes: that of the larger value by [`f32::total_cmp`], or the lower one.
+fn key(value: f32, index: usize) -> u64 {
+    let bits = value.to_bits();
+    let ascending = if value.is_sign_negative() { !bits } else { bits | 1 << 31 };
+    u64::from(!ascending) << 32 | index as u64
 }
 
 /// The indices of the `n` largest of `len` values, largest first, equal ones in their order; from and to the workspace.
-/// `value` is a trait object, since each sort of its own is 40 KB of the module.
 pub fn top_n(workspace: &mut Workspace, len: usize, n: usize, value: &dyn Fn(usize) -> f32) -> Vec<usize> {
-    let best_first = |a: &usize, b: &usize| best_first(value, *a, *b);
-    let mut order = workspace.list(len);
-    order.extend(0..len);
+    let mut keys: Vec<u64> = workspace.list(len);
+    keys.extend((0..len).map(|i| key(value(i), i)));
     if n < len {
-        order.select_nth_unstable_by(n, best_first);
-        order.truncate(n);
+        keys.select_nth_unstable(n);
+        keys.truncate(n);
     }
-    order.sort_unstable_by(best_first);
+    // No two are equal, so that an unstable sort, which needs no memory, is as good as a stable one.
+    keys.sort_unstable();
+    let mut order = workspace.list(len);
+    order.extend(keys.iter().map(|key| *key as u32 as usize));
+    workspace.give(keys);
     order
 }
 
@@ -112,9 +112,11 @@ mod tests {
 
     #[test]
     fn top_n_is_stable() {
-        let values = [1.0, 3.0, -1.0, 3.0, 2.0];
-        for (n, want) in [(0, &[][..]), (3, &[1, 3, 4]), (5, &[1, 3, 4, 0, 2]), (9, &[1, 3, 4, 0, 2])] {
-            assert_eq!(top_n(&mut Workspace::default(), 5, n, &|i| values[i]), want);
+        let values = [1.0, 3.0, -1.0, 3.0, 2.0, -0.0, 0.0, -2.0, f32::NEG_INFINITY];
+        let order = [1, 3, 4, 0, 6, 5, 2, 7, 8];
+        for n in [0, 3, 5, 9, 20] {
+            let best = top_n(&mut Workspace::default(), values.len(), n, &|i| values[i]);
+            assert_eq!(best, order[..n.min(values.len())]);
         }
     }
 
