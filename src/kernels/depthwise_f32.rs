@@ -192,14 +192,11 @@ impl Job<'_> {
             let channels = first..channels.end.min(first + block);
             for phase in 0..step.min(width) {
                 let count = (width - phase).div_ceil(step);
-                let runs = count.div_ceil(longest(K, STEP));
-                let (length, longer) = (count / runs, count % runs);
-                let x = |pixel: usize| phase + pixel * step;
-                // SAFETY: the caller's; the calls cover the pixels of this phase and no other.
-                unsafe {
-                    let (first, rest) = (x(0), x(longer * (length + 1)));
-                    self.runs_of::<S, K, STRIDE, STEP>(length + 1, (first, longer), &rows, &channels);
-                    self.runs_of::<S, K, STRIDE, STEP>(length, (rest, runs - longer), &rows, &channels);
+                let mut x = phase;
+                for (length, runs) in cut(count, longest(K, STEP)) {
+                    // SAFETY: the caller's; the calls cover the pixels of this phase and no other.
+                    unsafe { self.runs_of::<S, K, STRIDE, STEP>(length, (x, runs), &rows, &channels) };
+                    x += length * runs * step;
                 }
             }
         }
@@ -227,8 +224,6 @@ impl Job<'_> {
             6 if STEP > 0 => Job::runs::<S, K, STRIDE, 6, STEP>,
             5 if STEP > 0 => Job::runs::<S, K, STRIDE, 5, STEP>,
             4 => Job::runs::<S, K, STRIDE, 4, 0>,
-            3 => Job::runs::<S, K, STRIDE, 3, 0>,
-            2 => Job::runs::<S, K, STRIDE, 2, 0>,
             _ => Job::runs::<S, K, STRIDE, 1, 0>,
         };
         // SAFETY: the caller's.
@@ -291,6 +286,16 @@ impl Job<'_> {
             }
         }
     }
+}
+
+/// The lengths of the runs that `count` pixels are cut into, and how many there are of each: all about as long, or where fours are the longest,
+/// or all that there are, fours and ones.
+fn cut(count: usize, longest: usize) -> [(usize, usize); 2] {
+    if longest == 4 || count <= 4 {
+        return [(4, count / 4), (1, count % 4)];
+    }
+    let runs = count.div_ceil(longest);
+    [(count / runs + 1, count % runs), (count / runs, runs - count % runs)]
 }
 
 /// Most pixels of a run: their sums, and the weights and inputs of three columns, or two of a kernel of five, fit V8's 15 registers.

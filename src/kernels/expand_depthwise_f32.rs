@@ -215,6 +215,10 @@ impl Expand<'_> {
         let width = self.size.1;
         let (a, at) = self.a;
         let count = seen.len() * width;
+        if count == 0 {
+            // The last band sees but padding below what the one before saw.
+            return;
+        }
         let tiles = count.div_ceil(S::GEMM_ROWS);
         let (rows, larger) = (count / tiles, count % tiles);
         for (panel, ch) in channels.clone().step_by(NR).enumerate() {
