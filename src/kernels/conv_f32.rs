@@ -22,6 +22,7 @@ use super::pixel_f32::pixel_f32;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
+use std::ops::Range;
 
 /// Columns of a panel.
 pub const NR: usize = 8;
@@ -168,18 +169,24 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     let cost = m.max(S::GEMM_ROWS) * conv.n * conv.taps.len() * conv.segment / blocks;
     let groups = panels.div_ceil(GROUP_PANELS).max(panels.min(cost / LEAST_TASK));
     parallel::for_each(blocks * groups, cost / groups, |task| {
-        let block = task / groups;
-        let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
-        let mut tiles = [Tile::default(); BLOCK_TILES];
-        let count = job.fill_tiles(&mut tiles, first, end - first, S::GEMM_ROWS);
-        let group = task % groups;
-        for pass in 0..passes.count() {
-            for panel in panels * group / groups..panels * (group + 1) / groups {
-                // SAFETY: the asserts above cover every pixel of every tile; tasks differ in pixels or in panels.
-                unsafe { job.panel::<S>(&tiles[..count], panel, passes.at(pass)) };
-            }
-        }
+        let (block, group) = (task / groups, task % groups);
+        let pixels = m * block / blocks..m * (block + 1) / blocks;
+        // SAFETY: the asserts above cover every pixel; tasks differ in pixels or in panels.
+        unsafe { job.block::<S>(pixels, panels * group / groups..panels * (group + 1) / groups, &passes) };
     });
+}
+
+/// [`conv_f32`] to `c`, as one task of another kernel.
+///
+/// # Safety
+/// `conv` must be what `conv_f32` would take, but for its own c.
+pub(super) unsafe fn conv_f32_in_task<S: Simd>(conv: &Conv, c: Shared) {
+    let (m, job, passes) = (conv.size.0 * conv.size.1, Job { conv, c }, Passes::new(conv.taps.len(), conv.segment));
+    for first in (0..m).step_by(SHORT_BLOCK * S::GEMM_ROWS) {
+        let pixels = first..m.min(first + SHORT_BLOCK * S::GEMM_ROWS);
+        // SAFETY: the caller's.
+        unsafe { job.block::<S>(pixels, 0..conv.n.div_ceil(NR), &passes) };
+    }
 }
 
 /// How a sum of `taps` segments is cut into passes: several taps each, or a part of one.
@@ -227,6 +234,21 @@ impl Passes {
 }
 
 impl Job<'_> {
+    /// Some panels of up to [`BLOCK_TILES`] tiles of `pixels`.
+    ///
+    /// # Safety
+    /// The pixels and the panels must be within the slices, and no other task may write both.
+    unsafe fn block<S: Simd>(&self, pixels: Range<usize>, panels: Range<usize>, passes: &Passes) {
+        let mut tiles = [Tile::default(); BLOCK_TILES];
+        let count = self.fill_tiles(&mut tiles, pixels.start, pixels.len(), S::GEMM_ROWS);
+        for pass in 0..passes.count() {
+            for panel in panels.clone() {
+                // SAFETY: the caller's.
+                unsafe { self.panel::<S>(&tiles[..count], panel, passes.at(pass)) };
+            }
+        }
+    }
+
     /// Covers `rows` pixels from `first` with tiles of `mr` and, near the end, of mr - 1, so that no short tile is left.
     fn fill_tiles(&self, tiles: &mut [Tile], first: usize, rows: usize, mr: usize) -> usize {
         let count = rows.div_ceil(mr);

@@ -156,7 +156,7 @@ impl Job<'_> {
     ///
     /// # Safety
     /// Every tap of the rows must lie in a, and the rows in c and the sums, which no other task may write.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) unsafe fn rows<S: Simd>(&self, rows: Range<usize>, channels: Range<usize>) {
         // Only the best words have code for known steps: the other layers are those of int8 models that stay in f32, and few.
         let known = if S::NAME == Best::NAME { self.a.1.pixel * self.filter.dilation } else { 0 };
@@ -218,7 +218,6 @@ impl Job<'_> {
         }
         let runs = match length {
             10 if K == 5 && STEP > 0 => Job::runs::<S, K, STRIDE, 10, STEP>,
-            9 if K == 5 && STEP > 0 => Job::runs::<S, K, STRIDE, 9, STEP>,
             8 if STEP > 0 => Job::runs::<S, K, STRIDE, 8, STEP>,
             7 if STEP > 0 => Job::runs::<S, K, STRIDE, 7, STEP>,
             6 if STEP > 0 => Job::runs::<S, K, STRIDE, 6, STEP>,
@@ -288,13 +287,16 @@ impl Job<'_> {
     }
 }
 
-/// The lengths of the runs that `count` pixels are cut into, and how many there are of each: all about as long, or where fours are the longest,
-/// or all that there are, fours and ones.
+/// The lengths of the runs that `count` pixels are cut into, and how many there are of each: tens where they can be, else all about as long up to
+/// eight; where fours are the longest, or all that there are, fours and ones.
 fn cut(count: usize, longest: usize) -> [(usize, usize); 2] {
     if longest == 4 || count <= 4 {
         return [(4, count / 4), (1, count % 4)];
     }
-    let runs = count.div_ceil(longest);
+    if longest == 10 && count.is_multiple_of(10) {
+        return [(10, count / 10), (1, 0)];
+    }
+    let runs = count.div_ceil(8);
     [(count / runs + 1, count % runs), (count / runs, runs - count % runs)]
 }
 

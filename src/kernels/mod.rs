@@ -7,7 +7,8 @@
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
 //! | [`dilated_i8`] | u8 to u8 or f32 | rectangles of [`conv_i8`] |
-//! | [`depthwise_f32`] | f32 | 4 pixels of a row x 4 channels |
+//! | [`depthwise_f32`] | f32 | up to 10 pixels of a row x 4 channels |
+//! | [`depthwise_project_f32`] | f32 | rows, [`depthwise_f32`]'s, then [`conv_f32`]'s |
 //! | [`conv_i8`] | u8 to u8 or f32 | 5 pixels x 8 output channels |
 //! | [`depthwise_i8`] | u8 to u8 or f32 | a column of input x 8 channels |
 //! | [`elementwise_i8`] | u8, f32 | 8 channels of a pixel |
@@ -32,6 +33,7 @@ pub mod conv_f32;
 pub mod conv_i8;
 pub mod depthwise_f32;
 pub mod depthwise_i8;
+pub mod depthwise_project_f32;
 pub mod dilated_f32;
 pub mod dilated_i8;
 pub mod elementwise_i8;
@@ -72,6 +74,11 @@ impl Pixels {
     #[inline(always)]
     pub fn at(&self, y: usize, x: usize) -> usize {
         self.start + y * self.row + x * self.pixel
+    }
+
+    /// Of a picture that begins at row `y`.
+    fn below(self, y: usize) -> Pixels {
+        Pixels { start: self.start + y * self.row, ..self }
     }
 
     /// One past the last index that `len` floats at each of `h` x `w` pixels touch.

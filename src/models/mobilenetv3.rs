@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::kernels::Activation;
-use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, Pair, SqueezeExcitation};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, Pair, Projected, SqueezeExcitation};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -164,6 +164,13 @@ impl InvertedResidual {
 
     /// The output; `expansion` keeps the expanded input, when there is one.
     fn forward(&self, cx: &mut Context, input: &Map, out_halo: usize, expansion: Option<&mut Option<Map>>) -> Map {
+        if let (None, None) = (&self.expand, &self.squeeze_excitation) {
+            let layers = Projected { depthwise: &self.depthwise, project: &self.project };
+            if let Some(out) = layers.forward(cx, input, out_halo, self.residual) {
+                cx.observe(&self.name, &out);
+                return out;
+            }
+        }
         let mut sums = None;
         let wanted = self.squeeze_excitation.is_some().then_some(&mut sums);
         let mut filtered = match &self.expand {

@@ -150,7 +150,7 @@ impl Depthwise2d {
     }
 
     /// Rows and columns of the output, and where the first tap of the input's pixels lies.
-    fn first_tap<T: Copy>(&self, input: &Tensor<T>) -> ((usize, usize), Pixels) {
+    pub(super) fn first_tap<T: Copy>(&self, input: &Tensor<T>) -> ((usize, usize), Pixels) {
         let start = input.halo.checked_sub(self.padding()).expect("a halo as wide as the padding");
         let size = (input.h.div_ceil(self.stride), input.w.div_ceil(self.stride));
         (size, Pixels { start: start * (input.row_pitch() + input.c), row: input.row_pitch(), pixel: input.c })

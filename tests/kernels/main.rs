@@ -1,5 +1,6 @@
 //! Each kernel against its oracle, at every remainder of its tile.
 
+mod depthwise_project;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod winograd;
