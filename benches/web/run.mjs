@@ -29,6 +29,12 @@ const profiles = 3;
 const withoutVnni = '--no-enable-avx-vnni --no-enable-avx-vnni-int8';
 const engineFolder = join(root, 'dist/package/engine');
 
+const usage =
+  'npm run bench [-- --quick | --launches N] [--only NAME] [--json FILE] [--without-vnni | --family | --scale | --report]; benches/README.md says more';
+
+/** A value that an option does not take. */
+class BadOption extends Error {}
+
 function parseOptions() {
   const { values } = parseArgs({
     options: {
@@ -44,9 +50,9 @@ function parseOptions() {
   });
   const { quick, only, scale, family } = values;
   const launches = Number(values.launches ?? (quick ? 2 : scale || family ? 3 : 6));
-  if (!Number.isInteger(launches) || launches < 1) throw new Error('--launches takes a whole number, at least 1');
+  if (!Number.isInteger(launches) || launches < 1) throw new BadOption('--launches takes a whole number, at least 1');
   const names = scale ? seriesNames() : models.map(({ name }) => name);
-  if (only && !names.includes(only)) throw new Error(`--only takes one of ${names.join(', ')}`);
+  if (only && !names.includes(only)) throw new BadOption(`--only takes one of ${names.join(', ')}`);
   const hidden = values['without-vnni'] ? { jsFlags: withoutVnni, cpu: `${ownCpu}, without VNNI` } : { cpu: ownCpu };
   return { ...values, ...hidden, launches, warm: quick ? 2 : 5, runs: quick ? 5 : 15 };
 }
@@ -168,4 +174,11 @@ async function main() {
   else writeReport(benches, results);
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  // What a user typed wrong needs no trace.
+  if (!error.code?.startsWith('ERR_PARSE_ARGS') && !(error instanceof BadOption)) throw error;
+  console.error(`${error.message}\nUsage: ${usage}`);
+  process.exitCode = 1;
+}
