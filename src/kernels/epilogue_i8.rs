@@ -213,19 +213,34 @@ impl Finish<'_> {
     }
 }
 
-/// Replaces the sums of `pixels` pixels by what their bytes would be, less the zero points, as floats. Without residual.
+/// Pixels of a map of floats, from the middle of a row on.
+#[derive(Clone, Copy)]
+pub(super) struct Walk {
+    /// The first pixel.
+    pub to: *mut f32,
+    /// From a pixel to the next.
+    pub pixel: usize,
+    /// Pixels that are left of the row, and those of the next rows.
+    pub left: usize,
+    pub width: usize,
+    /// From behind a row to the next.
+    pub gap: usize,
+}
+
+/// Writes what the bytes of `pixels` pixels would be, less the zero points, as floats to `walk`. Without residual.
 ///
 /// # Safety
-/// `sums` must hold eight sums for each pixel; `o` is a multiple of eight of the epilogue's channels.
+/// `sums` must hold eight sums for each pixel, one pixel after the other, and the walk have room for them; `o` is a multiple of eight of the
+/// epilogue's channels.
 #[inline(never)]
-pub(super) unsafe fn above_zero<S: Simd>(epilogue: &Epilogue, o: usize, sums: Sums, pixels: usize) {
+pub(super) unsafe fn above_zero<S: Simd>(epilogue: &Epilogue, o: usize, sums: *const i32, pixels: usize, walk: Walk) {
     // SAFETY: the caller's; the constants come in eights.
     unsafe {
         let round = eight::<S>(&epilogue.round, o);
         let [bias, largest] = black_box([ROUND, 255.0]).map(S::splat);
         let low = round.map(|round| S::sub(bias, round));
         let high = low.map(|low| S::add(largest, low));
-        activate::<S>(epilogue, o, S::to_f32, AboveZero { sums, pixels, round, low, high });
+        activate::<S>(epilogue, o, S::to_f32, AboveZero { sums, pixels, walk, round, low, high });
     }
 }
 
@@ -254,8 +269,9 @@ impl<S: Simd> Pass<S> for InPlace {
 
 /// [`above_zero`].
 struct AboveZero<S: Simd> {
-    sums: Sums,
+    sums: *const i32,
     pixels: usize,
+    walk: Walk,
     round: [S::F32; 2],
     low: [S::F32; 2],
     high: [S::F32; 2],
@@ -264,14 +280,26 @@ struct AboveZero<S: Simd> {
 impl<S: Simd> Pass<S> for AboveZero<S> {
     #[inline(always)]
     unsafe fn run<const POSITIVE: bool>(self, activation: impl Fn(S::I32, usize) -> S::F32) {
-        let AboveZero { round, low, high, .. } = self;
+        let AboveZero { mut sums, mut pixels, mut walk, round, low, high } = self;
         // An activation of this size has no fraction bits; where it is larger or smaller the byte is clamped anyway.
         let quantised = |sum, j: usize| {
             let rounded = S::sub(S::add(activation(sum, j), round[j]), round[j]);
             S::min(if POSITIVE { rounded } else { S::max(rounded, low[j]) }, high[j])
         };
-        // SAFETY: the caller's.
-        unsafe { each::<S>(self.sums, self.pixels, quantised) };
+        while pixels > 0 {
+            let count = walk.left.min(pixels);
+            for _ in 0..count {
+                // SAFETY: the caller's.
+                unsafe {
+                    S::store(walk.to, quantised(S::load_i32(sums), 0));
+                    S::store(walk.to.add(4), quantised(S::load_i32(sums.add(4)), 1));
+                    sums = sums.add(NR);
+                }
+                walk.to = walk.to.wrapping_add(walk.pixel);
+            }
+            pixels -= count;
+            (walk.to, walk.left) = (walk.to.wrapping_add(walk.gap), walk.width);
+        }
     }
 }
 

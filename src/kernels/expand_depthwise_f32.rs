@@ -128,7 +128,7 @@ impl Bands {
     /// Puts zeros round what the output `rows` see of the picture in `scratch`, [`BLOCK`] floats a pixel; gives the rows that they see, less
     /// those that are there already where the scratch has what the band before saw, in the same task.
     pub(super) fn frame(&self, rows: &Range<usize>, follows: bool, scratch: &mut [f32]) -> Range<usize> {
-        let (top, pitch, edge) = (rows.start * self.stride, self.scratch.0 * BLOCK, self.pad * BLOCK);
+        let (top, pitch, edge) = (rows.start * self.stride, self.pitch(), self.pad * BLOCK);
         let seen = (rows.len() - 1) * self.stride + 2 * self.pad + 1;
         let kept = if follows { (2 * self.pad + 1).saturating_sub(self.stride) } else { 0 };
         let before = self.scratch.1 - kept;
@@ -146,6 +146,11 @@ impl Bands {
         (top + kept).saturating_sub(self.pad)..self.input.0.min(top + seen - self.pad)
     }
 
+    /// Floats from a row of scratch to the next.
+    pub(super) fn pitch(&self) -> usize {
+        self.scratch.0 * BLOCK
+    }
+
     /// Where row `y` of the picture begins in the scratch of the output `rows`.
     pub(super) fn row(&self, rows: &Range<usize>, y: usize) -> usize {
         ((y + self.pad - rows.start * self.stride) * self.scratch.0 + self.pad) * BLOCK
@@ -154,7 +159,7 @@ impl Bands {
     /// Where [`Job`] finds the block of the expansion's channels from `first` on in the scratch of the output `rows`.
     pub(super) fn block(&self, rows: &Range<usize>, first: usize, scratch: &[f32]) -> (*const f32, Pixels) {
         // Row 0 of the picture, channel 0: before the scratch, which begins at row `top` less the padding.
-        let (top, pitch) = (rows.start * self.stride, self.scratch.0 * BLOCK);
+        let (top, pitch) = (rows.start * self.stride, self.pitch());
         let a = scratch.as_ptr().wrapping_sub(top * pitch + first);
         (a, Pixels { start: 0, row: pitch, pixel: BLOCK })
     }
@@ -183,10 +188,9 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
         let (rows, channels) = bands.task(task, channels);
         for band in bands.of(rows.clone()) {
             let seen = bands.frame(&band, band.start > rows.start, scratch);
-            let pitch = bands.scratch.0 * BLOCK;
             let row = &mut scratch[bands.row(&band, seen.start)..];
             // SAFETY: a holds every row of the picture, b every panel, and scratch the rows that the band sees.
-            unsafe { expand.fill::<S>(seen, &channels, (row.as_mut_ptr(), pitch)) };
+            unsafe { expand.fill::<S>(seen, &channels, (row.as_mut_ptr(), bands.pitch())) };
             let a = bands.block(&band, channels.start, scratch);
             let job = Job { filter, width: w, a, c, sums };
             // SAFETY: the scratch holds all rows that the band sees; tasks differ in rows or in channels.

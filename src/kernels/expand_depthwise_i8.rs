@@ -14,7 +14,7 @@
 
 use super::conv_i8::rows;
 use super::depthwise_f32::{BLOCK, Filter, Job};
-use super::epilogue_i8::{Finish, Sums, above_zero};
+use super::epilogue_i8::{Finish, Sums, Walk, above_zero};
 use super::expand_depthwise_f32::Bands;
 use super::pack_i8::{HEADER, NR, PackedB};
 use super::step_i8::{Pairs, Quads, Step, pack_pixels};
@@ -23,10 +23,13 @@ use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;
 use crate::simd::{ByteDot, DotKind, Simd};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Pixels whose sums are made bytes in one go.
-const FINISH_PIXELS: usize = 64;
+/// Pixels of the expansion whose sums are made floats in one go.
+const FILL_PIXELS: usize = 160;
+/// Pixels of the output whose sums are made bytes in one go.
+const FINISH_PIXELS: usize = 160;
 
 /// The expansion: no halo in its input.
 #[derive(Clone, Copy)]
@@ -120,11 +123,10 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
         let (rows, channels) = bands.task(task, channels);
         let (out, scratch) = room.split_at_mut(bands.rows() * w * BLOCK);
         for band in bands.of(rows.clone()) {
-            for y in bands.frame(&band, band.start > rows.start, scratch) {
-                let row = &mut scratch[bands.row(&band, y)..];
-                // SAFETY: the packed input has every row of the picture, b every panel, and scratch the rows that the band sees.
-                unsafe { both.fill_row::<S, P>(row, y, channels.clone()) };
-            }
+            let seen = bands.frame(&band, band.start > rows.start, scratch);
+            let row = &mut scratch[bands.row(&band, seen.start)..];
+            // SAFETY: the packed input has every row of the picture, b every panel, and scratch the rows that the band sees.
+            unsafe { both.fill::<S, P>(seen, channels.clone(), (row.as_mut_ptr(), bands.pitch())) };
             let a = bands.block(&band, channels.start, scratch);
             // Channel 0 of row 0: before the sums, which begin with the band's rows and the block's channels.
             let at = Pixels { start: 0, row: w * BLOCK, pixel: BLOCK };
@@ -132,10 +134,8 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
             let job = Job { filter, width: w, a, c: (c, at), sums: None };
             // SAFETY: the scratch holds all rows that the band sees, and their sums; tasks differ in rows or in channels.
             unsafe { job.rows::<S>(band.clone(), channels.clone()) };
-            for (y, out) in band.zip(out.chunks_exact_mut(at.row)) {
-                // SAFETY: as above.
-                unsafe { both.finish_row::<S>(y, channels.clone(), out) };
-            }
+            // SAFETY: as above.
+            unsafe { both.write::<S>(band, channels.clone(), out.as_mut_ptr()) };
         }
     });
 }
@@ -168,44 +168,67 @@ struct Both<'a> {
 }
 
 impl Both<'_> {
-    /// Row `y` of the expansion.
+    /// Some channels of the rows `seen` of the expansion, to a pointer and a pitch. Pixels go on from row to row: seven columns would be tiles of
+    /// four and three.
     ///
     /// # Safety
-    /// Row y must exist in the packed input, and the panels of the channels in b.
-    unsafe fn fill_row<S: Simd, P: Step<S>>(&self, row: &mut [f32], y: usize, channels: Range<usize>) {
-        let Expand { size: (_, count), b, epilogue, .. } = *self.expand;
-        let (data, len) = b.panels();
+    /// The rows must exist in the packed input, the panels of the channels in b, and room for the rows at `to`.
+    unsafe fn fill<S: Simd, P: Step<S>>(&self, seen: Range<usize>, channels: Range<usize>, to: (*mut f32, usize)) {
+        let Expand { size: (_, width), b, epilogue, .. } = *self.expand;
+        let ((data, len), count) = (b.panels(), seen.len() * width);
+        let parts = count.div_ceil(FILL_PIXELS);
+        let mut sums = [const { MaybeUninit::<i32>::uninit() }; FILL_PIXELS * NR];
+        let sums = sums.as_mut_ptr().cast::<i32>();
         for (j, ch) in channels.step_by(NR).enumerate() {
-            // SAFETY: the caller's.
-            unsafe {
-                let a = self.packed.as_ptr().add(y * count * self.expand.pixel());
-                let panel = data.as_ptr().add(ch / NR * len);
-                let sums = Sums { data: row.as_mut_ptr().add(j * NR).cast(), pitch: BLOCK };
-                let (from, to) = ((panel.cast(), 0), (sums.data, BLOCK));
-                rows::<S, P>(count, a, panel.add(HEADER), b.k.div_ceil(P::K), from, to);
-                above_zero::<S>(epilogue, ch, sums, count);
+            for part in 0..parts {
+                let (first, end) = (count * part / parts, count * (part + 1) / parts);
+                let (y, x) = (first / width, first % width);
+                // SAFETY: the caller's; a part is no more than the sums have room for.
+                unsafe {
+                    let a = self.packed.as_ptr().add((seen.start * width + first) * self.expand.pixel());
+                    let panel = data.as_ptr().add(ch / NR * len);
+                    rows::<S, P>(end - first, a, panel.add(HEADER), b.k.div_ceil(P::K), (panel.cast(), 0), (sums, NR));
+                    let walk = Walk {
+                        to: to.0.add(y * to.1 + x * BLOCK + j * NR),
+                        pixel: BLOCK,
+                        left: width - x,
+                        width,
+                        gap: to.1 - width * BLOCK,
+                    };
+                    above_zero::<S>(epilogue, ch, sums, end - first, walk);
+                }
             }
         }
     }
 
-    /// Row `y` of the output from its sums in `out`.
+    /// Some channels of the output's `rows` from their sums in `out`, [`BLOCK`] a pixel.
     ///
     /// # Safety
-    /// The row must lie in the output and in the sums, and no other task may write these channels of it.
-    unsafe fn finish_row<S: Simd>(&self, y: usize, channels: Range<usize>, out: &mut [f32]) {
-        let (at, w) = (self.at, self.width);
-        for x in (0..w).step_by(FINISH_PIXELS) {
-            let places: [Place; FINISH_PIXELS] =
-                std::array::from_fn(|i| Place { output: at.at(y, x + i), residual: 0 });
+    /// The rows must lie in the output and in the sums, and no other task may write these channels of them.
+    unsafe fn write<S: Simd>(&self, rows: Range<usize>, channels: Range<usize>, out: *mut f32) {
+        let (at, width) = (self.at, self.width);
+        let count = rows.len() * width;
+        let parts = count.div_ceil(FINISH_PIXELS);
+        let mut places = [Place::default(); FINISH_PIXELS];
+        for part in 0..parts {
+            let (first, end) = (count * part / parts, count * (part + 1) / parts);
+            let (mut y, mut x) = (rows.start + first / width, first % width);
+            let places = &mut places[..end - first];
+            for place in places.iter_mut() {
+                place.output = at.at(y, x);
+                (y, x) = if x + 1 < width { (y, x + 1) } else { (y + 1, 0) };
+            }
             for (j, ch) in channels.clone().step_by(NR).enumerate() {
                 // SAFETY: the caller's.
                 unsafe {
-                    let sums = Sums { data: out.as_mut_ptr().add(x * BLOCK + j * NR).cast(), pitch: BLOCK };
-                    self.finish.run_floats::<S>(ch, sums, &places[..FINISH_PIXELS.min(w - x)]);
+                    let sums = Sums { data: out.add(first * BLOCK + j * NR).cast(), pitch: BLOCK };
+                    self.finish.run_floats::<S>(ch, sums, places);
                 }
             }
         }
-        // SAFETY: the caller's; the row is written.
-        unsafe { self.finish.sum_row::<S>((y, at, w), channels, self.sums) };
+        for y in rows {
+            // SAFETY: the caller's; the row is written.
+            unsafe { self.finish.sum_row::<S>((y, at, width), channels.clone(), self.sums) };
+        }
     }
 }
