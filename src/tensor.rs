@@ -4,11 +4,12 @@
 //! from its pixel: no border cases in a kernel and no im2col. The layer that writes a tensor writes the halo too.
 
 use crate::nn::boxes::{Box2d, Candidate};
+use std::ops::{Deref, DerefMut};
 
 /// An activation, one picture, [h, w, c] in memory as [h + 2 halo, w + 2 halo, c]; f32, or u8 where it is quantised.
 #[derive(Debug, Default)]
 pub struct Tensor<T = f32> {
-    data: Vec<T>,
+    data: Buffer<T>,
     /// Rows.
     pub h: usize,
     /// Columns.
@@ -75,8 +76,32 @@ impl<T: Copy> Tensor<T> {
     }
 }
 
+/// Elements that a [`Workspace`] lends.
+#[derive(Debug, Default)]
+pub struct Buffer<T = f32> {
+    all: Box<[T]>,
+    /// How many of them were asked for: no more than there are.
+    len: usize,
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: there are as many.
+        unsafe { self.all.get_unchecked(..self.len) }
+    }
+}
+
+impl<T> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: there are as many.
+        unsafe { self.all.get_unchecked_mut(..self.len) }
+    }
+}
+
 /// Buffers that nobody has, and the run in which each was given back.
-type Free<T> = Vec<(Vec<T>, usize)>;
+type Free<T> = Vec<(Buffer<T>, usize)>;
 
 /// What a [`Workspace`] lends buffers of.
 pub trait Element: Copy + Default {
@@ -85,40 +110,77 @@ pub trait Element: Copy + Default {
     fn free(workspace: &mut Workspace) -> &mut Free<Self>;
 }
 
-macro_rules! element {
-    ($type:ty, $free:ident) => {
-        impl Element for $type {
-            fn free(workspace: &mut Workspace) -> &mut Free<$type> {
-                &mut workspace.$free
+/// What a [`Workspace`] lends lists of.
+pub trait Item: Sized {
+    /// The workspace's free lists of this type.
+    #[doc(hidden)]
+    fn free(workspace: &mut Workspace) -> &mut Vec<Vec<Self>>;
+}
+
+macro_rules! lends {
+    ($trait:ident, $free:ty, $($type:ty: $field:ident),*) => {
+        $(impl $trait for $type {
+            fn free(workspace: &mut Workspace) -> &mut $free {
+                &mut workspace.$field
             }
-        }
+        })*
     };
 }
-element!(f32, floats);
-element!(u8, bytes);
-element!(u32, sums);
-element!(u64, keys);
-element!(usize, indices);
-element!(Box2d, boxes);
-element!(Candidate, candidates);
+lends!(Element, Free<Self>, f32: floats, u8: bytes, u32: sums);
+lends!(Item, Vec<Vec<Self>>, u64: keys, usize: indices, Box2d: boxes, Candidate: candidates);
 
 /// `len` rounded up to an eighth of a power of two, 16 at least.
 fn size_class(len: usize) -> usize {
     len.next_multiple_of((len.next_power_of_two() / 8).max(16))
 }
 
-/// Lends buffers and takes them back, so that a run after the first allocates nothing.
+/// How many times as large as needed a buffer may be: without a bound the small ones would keep the large ones busy.
+const MOST_OVER: usize = 4;
+
+/// Which buffer each request of a run got the last time. Of the free ones the smallest that fits does with the least memory, but a run's first request
+/// might take what a later one needs: so a run like the last one repeats its choices, and needs no new memory.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Requests of this run.
+    requests: usize,
+    /// Where the buffers lie.
+    addresses: Vec<usize>,
+}
+
+impl Plan {
+    /// Index among the `free` buffers, (size, address) each, of the one for a request of `class` elements; none where there has to be a new one.
+    #[inline(never)]
+    fn choose(&self, class: usize, free: &mut dyn Iterator<Item = (usize, usize)>) -> Option<usize> {
+        let planned = self.addresses.get(self.requests).copied();
+        let fits = free.enumerate().filter(|(_, (size, _))| (class..=MOST_OVER * class).contains(size));
+        let best = fits.min_by_key(|(_, (size, address))| if Some(*address) == planned { 0 } else { *size });
+        best.map(|(i, _)| i)
+    }
+
+    /// Notes what the request got.
+    #[inline(never)]
+    fn note(&mut self, address: usize) {
+        match self.addresses.get_mut(self.requests) {
+            Some(planned) => *planned = address,
+            None => self.addresses.push(address),
+        }
+        self.requests += 1;
+    }
+}
+
+/// Lends memory and takes it back, so that a run after the first allocates nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
     /// Runs so far.
     run: usize,
+    plan: Plan,
     floats: Free<f32>,
     bytes: Free<u8>,
     sums: Free<u32>,
-    keys: Free<u64>,
-    indices: Free<usize>,
-    boxes: Free<Box2d>,
-    candidates: Free<Candidate>,
+    keys: Vec<Vec<u64>>,
+    indices: Vec<Vec<usize>>,
+    boxes: Vec<Vec<Box2d>>,
+    candidates: Vec<Vec<Candidate>>,
 }
 
 impl Workspace {
@@ -141,24 +203,25 @@ impl Workspace {
         Tensor { data, h, w, c, halo }
     }
 
-    /// A buffer of `len` elements with arbitrary contents: a free one of its size class, else a new one, for which those go that
-    /// neither this run nor the last one had. So pictures of many shapes need no more than the memory of two.
-    ///
-    /// The smallest that fits would do with less memory, but a run's first request might then take what a later one needs.
-    pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
-        let (free, class) = (T::free(self), size_class(len));
-        let mut buffer = match free.iter().rposition(|(buffer, _)| buffer.capacity() == class) {
-            Some(i) => free.swap_remove(i).0,
-            None => {
-                self.forget();
-                Vec::with_capacity(class)
-            }
-        };
-        buffer.resize(len, T::default());
+    /// A buffer of `len` elements with arbitrary contents: a free one that is not much larger, else a new one, for which those go that neither this
+    /// run nor the last one had.
+    pub fn take<T: Element>(&mut self, len: usize) -> Buffer<T> {
+        let (class, plan) = (size_class(len), std::mem::take(&mut self.plan));
+        let free = T::free(self);
+        let address = |buffer: &Buffer<T>| buffer.all.as_ptr().addr();
+        let chosen = plan.choose(class, &mut free.iter().map(|(buffer, _)| (buffer.all.len(), address(buffer))));
+        let chosen = chosen.map(|i| free.swap_remove(i).0.all);
+        self.plan = plan;
+        let all = chosen.unwrap_or_else(|| {
+            self.forget();
+            vec![T::default(); class].into_boxed_slice()
+        });
+        let buffer = Buffer { all, len };
+        self.plan.note(address(&buffer));
         buffer
     }
 
-    /// Frees the tensors that are older than the last run; other lists are small.
+    /// Frees the maps that are older than the last run; what else there is is small.
     fn forget(&mut self) {
         let run = self.run;
         self.floats.retain(|(_, last)| last + 1 >= run);
@@ -168,19 +231,27 @@ impl Workspace {
     /// Begins a run.
     pub fn next_run(&mut self) {
         self.run += 1;
+        self.plan.requests = 0;
     }
 
     /// An empty list with room for `capacity` elements.
-    pub fn list<T: Element>(&mut self, capacity: usize) -> Vec<T> {
-        let mut list = self.take(capacity);
+    pub fn list<T: Item>(&mut self, capacity: usize) -> Vec<T> {
+        let (free, class) = (T::free(self), size_class(capacity));
+        let found = free.iter().rposition(|list| list.capacity() == class);
+        let mut list = found.map_or_else(|| Vec::with_capacity(class), |i| free.swap_remove(i));
         list.clear();
         list
     }
 
     /// Takes a buffer back.
-    pub fn give<T: Element>(&mut self, buffer: Vec<T>) {
+    pub fn give<T: Element>(&mut self, buffer: Buffer<T>) {
         let run = self.run;
         T::free(self).push((buffer, run));
+    }
+
+    /// Takes a list back.
+    pub fn give_list<T: Item>(&mut self, list: Vec<T>) {
+        T::free(self).push(list);
     }
 
     /// Takes a tensor's memory back.
@@ -193,7 +264,7 @@ impl Workspace {
 mod tests {
     use super::*;
 
-    /// Two shapes by turns need no new memory; what is older goes when memory is needed.
+    /// A shape that is not much smaller needs no new memory, nor do two by turns; what is older goes when memory is needed.
     #[test]
     fn the_workspace_keeps_what_the_last_run_had() {
         let mut ws = Workspace::default();
@@ -204,12 +275,33 @@ mod tests {
             ws.give_tensor(map);
             address
         };
-        let first = [10, 20].map(|h| run(&mut ws, h));
+        let first = [10, 60, 20].map(|h| run(&mut ws, h));
         for _ in 0..3 {
-            assert_eq!([10, 20].map(|h| run(&mut ws, h)), first);
+            // 20 rows in the memory of 60, not of 10.
+            assert_eq!([20, 60, 10].map(|h| run(&mut ws, h)), [first[1], first[1], first[0]]);
         }
-        run(&mut ws, 40);
+        run(&mut ws, 400);
         let kept: Vec<usize> = ws.floats.iter().map(|(buffer, _)| buffer.len()).collect();
-        assert_eq!(kept, [1600, 3200], "the map of 10 rows is gone");
+        assert_eq!(kept, [800, 32000], "the map of 60 rows is gone");
+    }
+
+    /// A run's first request takes what a later one needs; from the second run on there is enough.
+    #[test]
+    fn a_run_like_the_last_one_needs_no_new_memory() {
+        let mut ws = Workspace::default();
+        let large = ws.take::<f32>(3000);
+        ws.give(large);
+        let run = |ws: &mut Workspace| {
+            ws.next_run();
+            let both = [1000, 3000].map(|len| ws.take::<f32>(len));
+            let addresses = both.each_ref().map(|buffer| buffer.as_ptr());
+            both.into_iter().for_each(|buffer| ws.give(buffer));
+            addresses
+        };
+        let first = run(&mut ws);
+        for _ in 0..3 {
+            assert_eq!(run(&mut ws), first);
+        }
+        assert_eq!(ws.floats.len(), 2);
     }
 }

@@ -160,6 +160,6 @@ pub(super) fn order(cx: &mut Context, mut logits: Tensor, output: &mut Output) {
     let best_first = top_n(&mut cx.workspace, probabilities.len(), probabilities.len(), &|class| probabilities[class]);
     output.classes.clear();
     output.classes.extend(best_first.iter().map(|class| (*class, probabilities[*class])));
-    cx.workspace.give(best_first);
+    cx.workspace.give_list(best_first);
     cx.workspace.give_tensor(logits);
 }

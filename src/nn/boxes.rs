@@ -66,7 +66,7 @@ pub fn top_n(workspace: &mut Workspace, len: usize, n: usize, value: &dyn Fn(usi
     keys.sort_unstable();
     let mut order = workspace.list(len);
     order.extend(keys.iter().map(|key| *key as u32 as usize));
-    workspace.give(keys);
+    workspace.give_list(keys);
     order
 }
 
@@ -88,8 +88,8 @@ pub fn batched_nms(
             kept.push(c);
         }
     }
-    workspace.give(order);
-    workspace.give(candidates);
+    workspace.give_list(order);
+    workspace.give_list(candidates);
     kept
 }
 

@@ -11,7 +11,7 @@ use crate::kernels::depthwise_i8::{self, depthwise_i8};
 use crate::kernels::pack_i8::PackedDepthwise;
 use crate::quant::{Epilogue, mismatch};
 use crate::simd::{Best, Exact};
-use crate::tensor::Tensor;
+use crate::tensor::{Buffer, Tensor};
 use crate::weights::Weights;
 use std::sync::Arc;
 
@@ -52,9 +52,9 @@ pub(super) struct Int8 {
 #[derive(Debug)]
 pub enum RowSums {
     /// Of values.
-    F32(Vec<f32>),
+    F32(Buffer),
     /// Of bytes.
-    U8(Vec<u32>),
+    U8(Buffer<u32>),
 }
 
 impl Depthwise2d {

@@ -38,12 +38,8 @@ fn tensor(ws: &mut Workspace, h: usize, w: usize, c: usize, halo: usize, values:
 /// A dirty workspace: memory that was used before, so that a float that a kernel forgets is seen.
 fn dirty() -> Workspace {
     let mut ws = Workspace::default();
-    let mut buffers: Vec<Vec<f32>> = Vec::new();
-    // Two of every size class.
-    while buffers.last().is_none_or(|b| b.capacity() < 1 << 14) {
-        let len = buffers.last().map_or(1, |b| b.capacity() + 1);
-        buffers.extend([ws.take(len), ws.take(len)]);
-    }
+    // Two of every size class that is a power of two: what needs less gets one of them.
+    let buffers: Vec<_> = (4..=14).flat_map(|i| [ws.take(1 << i), ws.take(1 << i)]).collect();
     for mut buffer in buffers {
         buffer.fill(f32::NAN);
         ws.give(buffer);

@@ -29,16 +29,11 @@ use mobilesight::tensor::{Tensor, Workspace};
 /// A workspace of used memory, so that a byte that a kernel forgets is seen.
 fn dirty() -> Workspace {
     let mut ws = Workspace::default();
-    let (mut floats, mut bytes): (Vec<Vec<f32>>, Vec<Vec<u8>>) = Default::default();
-    // Two of every size class.
-    while floats.last().is_none_or(|b| b.capacity() < 1 << 14) {
-        let len = floats.last().map_or(1, |b| b.capacity() + 1);
-        floats.extend([ws.take(len), ws.take(len)]);
-        bytes.extend([ws.take(len), ws.take(len)]);
-    }
-    for (mut floats, mut bytes) in floats.into_iter().zip(bytes) {
+    // Two of every size class that is a power of two: what needs less gets one of them.
+    let buffers: Vec<_> = (4..=14).flat_map(|i| [i, i]).map(|i| (ws.take(1 << i), ws.take(1 << i))).collect();
+    for (mut floats, mut bytes) in buffers {
         floats.fill(f32::NAN);
-        bytes.fill(0xA5);
+        bytes.fill(0xa5_u8);
         ws.give(floats);
         ws.give(bytes);
     }

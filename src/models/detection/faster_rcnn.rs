@@ -153,7 +153,7 @@ impl Model for FasterRcnn {
         let boxes = self.config.boxes.with(options);
         let found = self.roi_heads.forward(cx, &features[0], &proposals, size, &boxes, options.classes.as_deref());
         features.into_iter().for_each(|map| cx.give(map));
-        cx.workspace.give(proposals);
+        cx.workspace.give_list(proposals);
         Raw::Detections(found)
     }
 }

@@ -93,13 +93,13 @@ impl Rpn {
                     candidates.push(Candidate { b, score, group: level });
                 }
             }
-            cx.workspace.give(best);
+            cx.workspace.give_list(best);
             [logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         }
         let kept = batched_nms(&mut cx.workspace, candidates, config.nms_thresh, config.post_nms_top_n);
         let mut proposals: Vec<Box2d> = cx.workspace.list(config.post_nms_top_n);
         proposals.extend(kept.iter().map(|c| c.b));
-        cx.workspace.give(kept);
+        cx.workspace.give_list(kept);
         proposals
     }
 }

@@ -269,7 +269,7 @@ impl Ssdlite {
             let best = top_n(&mut cx.workspace, above.len(), self.config.topk_candidates, &|i| score(above[i]));
             let candidate = |i: usize| Candidate { b: boxes[i], score: score(i), group };
             found.extend(best.iter().map(|i| candidate(above[*i])));
-            [above, best].into_iter().for_each(|list| cx.workspace.give(list));
+            [above, best].into_iter().for_each(|list| cx.workspace.give_list(list));
         }
         found
     }
@@ -298,7 +298,7 @@ impl Model for Ssdlite {
             *b = clip(decode(*b, deltas, BOX_WEIGHTS), size);
         }
         let candidates = self.candidates(cx, &scores, &boxes, options);
-        cx.workspace.give(boxes);
+        cx.workspace.give_list(boxes);
         maps.into_iter().for_each(|map| cx.give(map));
         [scores, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         let config = self.config.boxes.with(options);

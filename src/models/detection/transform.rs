@@ -57,7 +57,7 @@ pub fn restore(
 ) {
     output.detections.clear();
     output.detections.extend(found.iter().map(|d| Candidate { b: resize_box(d.b, size, source), ..*d }));
-    cx.workspace.give(found);
+    cx.workspace.give_list(found);
 }
 
 fn resize_box(b: Box2d, from: (usize, usize), to: (usize, usize)) -> Box2d {

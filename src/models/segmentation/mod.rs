@@ -152,7 +152,7 @@ fn nearest(cx: &mut Context, mask: &[u8], size: (usize, usize), source: (usize, 
                 out.copy_from_slice(&before[before.len() - source.1..]);
             } else {
                 let row = &mask[y * size.1..][..size.1];
-                out.iter_mut().zip(&columns).for_each(|(class, column)| *class = row[*column as usize]);
+                out.iter_mut().zip(columns.iter()).for_each(|(class, column)| *class = row[*column as usize]);
             }
             last = y;
         }

@@ -10,7 +10,7 @@ use crate::kernels::elementwise_i8::scale_i8;
 use crate::kernels::pool_i8::sum_pixels;
 use crate::qnnpack::{GATE_SCALE, Table, hardsigmoid, mean};
 use crate::simd::Best;
-use crate::tensor::Tensor;
+use crate::tensor::{Buffer, Tensor};
 use crate::weights::Weights;
 use std::sync::Arc;
 
@@ -28,12 +28,12 @@ pub struct SqueezeExcitation {
 
 /// The mean of `x`, quantised as it is by `params`, [1, 1, c].
 pub fn mean_pool(cx: &mut Context, x: &Tensor<u8>, quantisation: &Quantisation) -> Tensor<u8> {
-    let mut row: Vec<u32> = cx.workspace.take(x.c);
-    let mut sums: Vec<u32> = cx.workspace.take(x.c);
+    let mut row: Buffer<u32> = cx.workspace.take(x.c);
+    let mut sums: Buffer<u32> = cx.workspace.take(x.c);
     sums.fill(0);
     for y in 0..x.h {
         sum_pixels(x.row(y), x.c, &mut row);
-        sums.iter_mut().zip(&row).for_each(|(sum, row)| *sum += row);
+        sums.iter_mut().zip(row.iter()).for_each(|(sum, row)| *sum += row);
     }
     let mut out = cx.workspace.tensor_u8(1, 1, 0, quantisation.params.zero_point());
     let means = sums.iter().map(|sum| mean(*sum, x.h * x.w, &quantisation.params));
@@ -70,11 +70,11 @@ impl SqueezeExcitation {
         let mean = mean_pool(cx, x, &self.input);
         let squeezed = self.fc1.forward(cx, &mean, 0);
         let excited = self.fc2.forward(cx, &squeezed, 0);
-        let mut gate: Vec<f32> = cx.workspace.take(x.c);
+        let mut gate: Buffer = cx.workspace.take(x.c);
         for (gate, q) in gate.iter_mut().zip(excited.data()) {
             *gate = f32::from(self.gate[usize::from(*q)]) * GATE_SCALE;
         }
-        let mut room: Vec<f32> = cx.workspace.take(x.c);
+        let mut room: Buffer = cx.workspace.take(x.c);
         scale_i8::<Best>(x, &self.input.affine, &gate, &self.output.affine, &mut room);
         [gate, room].into_iter().for_each(|floats| cx.workspace.give(floats));
         [mean, squeezed, excited].into_iter().for_each(|bytes| cx.workspace.give_tensor(bytes));
