@@ -322,10 +322,10 @@ impl Engine {
     /// One run on a grey picture; gives whether another one is of use.
     ///
     /// The browser's optimiser works in the background, in Chromium on Zen 5 (November 2026) through some 0.3 s of runs, which take up to twice as
-    /// long till then, three times on two threads. Pictures have three shapes, since other remainders of tiles are code of their own, and
-    /// no network's size, so that they are resized.
+    /// long till then, three times on two threads. Pictures have three shapes, since other remainders of tiles are code of their own, one of
+    /// them the widest that photographs mostly have, whose memory does for the others; and no network's size, so that they are resized.
     fn run_grey(&mut self) -> Result<bool> {
-        const SHAPES: [(usize, usize); 3] = [(480, 480), (640, 480), (480, 640)];
+        const SHAPES: [(usize, usize); 3] = [(480, 480), (720, 480), (480, 640)];
         const LONG_ENOUGH: f64 = 400.0;
         // Nothing is to be seen in grey, and a detector's heads and suppression are to run too.
         let options = Options { rpn_score_thresh: Some(0.0), rpn_post_nms_top_n: Some(60), ..Options::default() };
