@@ -62,12 +62,18 @@ pub fn for_each(tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
     share(tasks, cost, &|claims| claims.for_each(|claim| claim.for_each(&f)));
 }
 
-/// As [`for_each`], with `scratch` cut into an equal part for each of [`threads`], which a task may use as it likes.
-pub fn for_each_with<T: Send>(tasks: usize, cost: usize, scratch: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
+/// As [`for_each`], with `scratch` cut into an equal part for each of [`threads`], which begins as zeros and which a task may use as it likes.
+pub fn for_each_with<T: Copy + Default + Send>(
+    tasks: usize,
+    cost: usize,
+    scratch: &mut [T],
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     let part = scratch.len() / threads();
     let parts = Mutex::new(scratch.chunks_exact_mut(part));
     share(tasks, cost, &|claims| {
         let scratch = lock(&parts).next().expect("a part for each thread");
+        scratch.fill(T::default());
         claims.for_each(|claim| claim.for_each(|task| f(task, scratch)));
     });
 }

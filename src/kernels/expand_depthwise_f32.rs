@@ -125,10 +125,10 @@ impl Bands {
         band * self.task_rows.min(self.size.0).div_ceil(self.rows)
     }
 
-    /// Puts zeros round what the output `rows` see of the picture in `scratch`, [`BLOCK`] floats a pixel; gives the rows that they see, less
-    /// those that are there already where the scratch has what the band before saw, in the same task.
+    /// Puts zeros above and below what the output `rows` see of the picture in `scratch`, [`BLOCK`] floats a pixel, whose edges are zeros since it
+    /// began as such; gives the rows that they see, less those that are there already where the scratch has what the band before saw, in the same task.
     pub(super) fn frame(&self, rows: &Range<usize>, follows: bool, scratch: &mut [f32]) -> Range<usize> {
-        let (top, pitch, edge) = (rows.start * self.stride, self.pitch(), self.pad * BLOCK);
+        let (top, pitch) = (rows.start * self.stride, self.pitch());
         let seen = (rows.len() - 1) * self.stride + 2 * self.pad + 1;
         let kept = if follows { (2 * self.pad + 1).saturating_sub(self.stride) } else { 0 };
         let before = self.scratch.1 - kept;
@@ -136,10 +136,7 @@ impl Bands {
         // Not a constant: V8 calls a function to fill with one, for each row.
         let zero = std::hint::black_box(0.0);
         for (i, row) in scratch.chunks_exact_mut(pitch).enumerate().take(seen).skip(kept) {
-            if (self.pad..self.pad + self.input.0).contains(&(top + i)) {
-                row[..edge].fill(zero);
-                row[pitch - edge..].fill(zero);
-            } else {
+            if !(self.pad..self.pad + self.input.0).contains(&(top + i)) {
                 row.fill(zero);
             }
         }
