@@ -18,14 +18,13 @@
 //! and 6x8 takes 12 accumulators, 2 of b and 1 splat.
 
 use super::activation::activate;
+use super::pack_f32::NR;
 use super::pixel_f32::pixel_f32;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
 use std::ops::Range;
 
-/// Columns of a panel.
-pub const NR: usize = 8;
 const MAX_ROWS: usize = 6;
 /// Steps of a pass: 8 columns of them are 24 KB of a first-level cache of 32.
 const KC: usize = 768;
@@ -35,60 +34,6 @@ const BLOCK_TILES: usize = 32;
 const GROUP_PANELS: usize = 8;
 /// What a task of fewer panels should still cost, 20 us: small tasks end together, smaller ones cost more than they save.
 const LEAST_TASK: usize = 1 << 19;
-
-/// Weights in panels of [`NR`] columns: the panel's biases, then k rows of [`NR`]; columns past n are zero.
-#[derive(Debug)]
-pub struct PackedB {
-    data: Vec<f32>,
-    /// Output channels.
-    pub n: usize,
-    /// Length of the sum.
-    pub k: usize,
-}
-
-impl PackedB {
-    /// Panels for `bias` [n] and weights that [`PackedB::set_column`] gives.
-    pub fn new(bias: &[f32], k: usize) -> Self {
-        let n = bias.len();
-        let mut data = vec![0.0; n.div_ceil(NR) * NR * (k + 1)];
-        for (panel, bias) in data.chunks_exact_mut(NR * (k + 1)).zip(bias.chunks(NR)) {
-            panel[..bias.len()].copy_from_slice(bias);
-        }
-        PackedB { data, n, k }
-    }
-
-    /// Sets the weights of output channel `n`, k of them.
-    pub fn set_column(&mut self, n: usize, weights: impl Iterator<Item = f32>) {
-        let first = n / NR * NR * (self.k + 1) + NR + n % NR;
-        let mut count = 0;
-        for (to, w) in self.data[first..].iter_mut().step_by(NR).zip(weights) {
-            *to = w;
-            count += 1;
-        }
-        assert_eq!(count, self.k, "k weights a column");
-    }
-
-    /// `out` = the panels with row k of every column multiplied by `scale[k]`; the biases stay.
-    ///
-    /// Squeeze-excite scales the projection's input by channel: scaling its few weights is cheaper than its many pixels.
-    pub fn scaled(&self, scale: &[f32], out: &mut [f32]) {
-        assert_eq!((scale.len(), out.len()), (self.k, self.data.len()), "a scale an input channel");
-        let panel = NR * (self.k + 1);
-        parallel::for_each_chunk(out, panel, panel * parallel::ELEMENT, |i, to| {
-            let from = &self.data[i * panel..][..panel];
-            to[..NR].copy_from_slice(&from[..NR]);
-            let rows = from[NR..].chunks_exact(NR).zip(to[NR..].chunks_exact_mut(NR));
-            for ((from, to), s) in rows.zip(scale) {
-                to.iter_mut().zip(from).for_each(|(t, f)| *t = f * s);
-            }
-        });
-    }
-
-    /// The panels.
-    pub fn data(&self) -> &[f32] {
-        &self.data
-    }
-}
 
 /// A run of the sum: floats of the input times as many rows of b.
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,7 +54,7 @@ pub struct Conv<'a> {
     pub taps: &'a [Tap],
     /// Floats of a tap.
     pub segment: usize,
-    /// Panels, as [`PackedB`] lays them out.
+    /// Panels, as [`super::pack_f32::PackedB`] lays them out.
     pub b: &'a [f32],
     /// Rows of b, its biases apart.
     pub k: usize,

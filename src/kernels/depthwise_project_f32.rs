@@ -9,8 +9,9 @@
 //! MobileNetV3's first block has maps of a quarter of the picture's pixels, the largest there are: the one between its layers is neither
 //! written to memory nor read from there, and takes no room.
 
-use super::conv_f32::{Conv, NR, Tap, conv_f32_in_task};
+use super::conv_f32::{Conv, Tap, conv_f32_in_task};
 use super::depthwise_f32::{Filter, Job};
+use super::pack_f32::NR;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
@@ -21,7 +22,7 @@ const BAND: usize = 8 << 10;
 /// The projection.
 #[derive(Clone, Copy)]
 pub struct Project<'a> {
-    /// Panels, as [`super::conv_f32::PackedB`] lays them out.
+    /// Panels, as [`super::pack_f32::PackedB`] lays them out.
     pub b: &'a [f32],
     /// Output channels.
     pub n: usize,

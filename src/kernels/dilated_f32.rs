@@ -24,7 +24,7 @@ pub struct Dilated<'a> {
     pub dilation: usize,
     /// The input.
     pub a: (&'a [f32], Pixels),
-    /// Panels, as [`super::conv_f32::PackedB`] lays them out, of weights in the order [ky, kx, channel].
+    /// Panels, as [`super::pack_f32::PackedB`] lays them out, of weights in the order [ky, kx, channel].
     pub b: &'a [f32],
     /// Output channels.
     pub n: usize,

@@ -14,8 +14,9 @@
 //! Rows that two bands see are computed twice.
 
 use super::activation::activate;
-use super::conv_f32::{NR, steps};
+use super::conv_f32::steps;
 use super::depthwise_f32::{BLOCK, Filter, Job, cleared};
+use super::pack_f32::NR;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
@@ -33,7 +34,7 @@ pub struct Expand<'a> {
     pub size: (usize, usize),
     /// The input and its pixels.
     pub a: (&'a [f32], Pixels),
-    /// Panels, as [`super::conv_f32::PackedB`] lays them out.
+    /// Panels, as [`super::pack_f32::PackedB`] lays them out.
     pub b: &'a [f32],
     /// Input channels.
     pub k: usize,

@@ -42,6 +42,7 @@ pub mod expand_depthwise_f32;
 pub mod expand_depthwise_i8;
 pub mod gemv_f32;
 pub mod lookup_u8;
+pub mod pack_f32;
 pub mod pack_i8;
 mod pixel_f32;
 pub mod pool_f32;

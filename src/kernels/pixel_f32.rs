@@ -10,7 +10,8 @@
 
 use super::Shared;
 use super::activation::activate;
-use super::conv_f32::{Conv, NR, store, store_part};
+use super::conv_f32::{Conv, store, store_part};
+use super::pack_f32::NR;
 use crate::parallel;
 use crate::simd::Simd;
 

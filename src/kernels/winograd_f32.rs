@@ -11,7 +11,8 @@
 //! whose bits must not depend on the build stays with that one.
 
 use super::activation::activate;
-use super::conv_f32::{Conv, PackedB, Tap, conv_f32};
+use super::conv_f32::{Conv, Tap, conv_f32};
+use super::pack_f32::PackedB;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;

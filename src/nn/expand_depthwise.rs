@@ -3,9 +3,9 @@
 use super::conv::{self, pixels, write};
 use super::depthwise;
 use super::{Context, Conv2d, Depthwise2d, Map, RowSums};
-use crate::kernels::conv_f32::NR;
 use crate::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
 use crate::kernels::expand_depthwise_i8::{self, expand_depthwise_i8};
+use crate::kernels::pack_f32::NR;
 use crate::simd::{Best, Exact};
 
 /// Two layers that follow each other.

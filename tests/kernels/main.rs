@@ -7,10 +7,11 @@ mod winograd;
 
 use mobilesight::image::Image;
 use mobilesight::kernels::argmax_f32::{Cell, Spans, argmax_rows};
-use mobilesight::kernels::conv_f32::{Conv, PackedB, Tap, conv_f32};
+use mobilesight::kernels::conv_f32::{Conv, Tap, conv_f32};
 use mobilesight::kernels::depthwise_f32::{Depthwise, Filter, depthwise_f32, pack_weight};
 use mobilesight::kernels::dilated_f32::{Dilated, dilated_f32};
 use mobilesight::kernels::expand_depthwise_f32::{Bands, Expand, ExpandDepthwise, expand_depthwise_f32};
+use mobilesight::kernels::pack_f32::PackedB;
 use mobilesight::kernels::resize_f32::bilinear_row;
 use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear, bilinear_room};
 use mobilesight::kernels::weighted_sum_f32::weighted_sum_f32;
