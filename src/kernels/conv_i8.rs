@@ -23,11 +23,12 @@ use super::Pixels;
 use super::epilogue_i8::{Finish, Sums};
 use super::pack_i8::{HEADER, NR, PackedB};
 use super::step_i8::{Pairs, Quads, Step, pack_pixels};
-use super::values_i8::{Place, Values, ValuesMut, holds};
+use super::values_i8::{Place, Values, ValuesMut, fill_places, holds, row_runs};
 use crate::parallel;
 use crate::quant::Epilogue;
 use crate::simd::{ByteDot, DotKind, Simd};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Pixels of a tile: ten accumulators, two vectors of b, one splat of a and the product are 14 of V8's 15 registers.
 const MR: usize = 5;
@@ -89,6 +90,12 @@ struct Block {
     steps: usize,
     /// The step of the weights that `first_step` multiplies.
     weight_step: usize,
+}
+
+impl Block {
+    fn pixels(&self) -> Range<usize> {
+        self.first..self.first + self.rows
+    }
 }
 
 /// Runs `conv` with the words of `S` and its own dot of bytes.
@@ -186,29 +193,10 @@ impl Part<'_> {
 }
 
 impl Job<'_> {
-    /// Calls `f` for each run of the block's pixels in a row: its first pixel, counted from the block's, the row and column
-    /// of that, and how many.
-    #[inline(always)]
-    fn runs(&self, block: &Block, mut f: impl FnMut(usize, (usize, usize), usize)) {
-        let width = self.conv.size.1;
-        let (mut y, mut x, mut done) = (block.first / width, block.first % width, 0);
-        while done < block.rows {
-            let count = (width - x).min(block.rows - done);
-            f(done, (y, x), count);
-            (y, x, done) = (y + 1, 0, done + count);
-        }
-    }
-
     fn places(&self, block: &Block) -> [Place; BLOCK_ROWS] {
         let mut places = [Place::default(); BLOCK_ROWS];
-        let (output, residual) = (self.conv.c.1, self.conv.residual.map_or(Pixels::NOWHERE, |(_, at)| at));
-        self.runs(block, |first, (y, x), count| {
-            let (mut output_at, mut residual_at) = (output.at(y, x), residual.at(y, x));
-            for place in &mut places[first..first + count] {
-                *place = Place { output: output_at, residual: residual_at };
-                (output_at, residual_at) = (output_at + output.pixel, residual_at + residual.pixel);
-            }
-        });
+        let residual = self.conv.residual.map_or(Pixels::NOWHERE, |(_, at)| at);
+        fill_places(&mut places, self.conv.size.1, block.pixels(), self.conv.c.1, residual);
         places
     }
 
@@ -222,7 +210,7 @@ impl Job<'_> {
         let k = conv.taps.len() * conv.segment;
         let (low, high) = (block.first_step * P::K, k.min((block.first_step + block.steps) * P::K));
         let whole = high - low == block.steps * P::K;
-        self.runs(block, |first, (y, x), count| {
+        row_runs(self.conv.size.1, block.pixels(), |first, (y, x), count| {
             // SAFETY: the caller's; a row has room for `pitch` bytes, and the chunk's part of the taps is at most that.
             unsafe {
                 let a = conv.a.0.as_ptr().add(conv.a.1.at(y, x));

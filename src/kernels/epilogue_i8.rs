@@ -4,9 +4,10 @@
 //! a byte for nothing. An output costs as much as dozens of multiplications, so what it needs is kept in registers: [`Finish`]
 //! takes eight channels through many pixels.
 
+use super::depthwise_f32::BLOCK;
 use super::pack_i8::NR;
 use super::pool_i8::sum_row;
-use super::values_i8::{Output, Place, Values, reading, writing};
+use super::values_i8::{Output, Place, Values, reading, row_runs, writing};
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
 use crate::simd::Simd;
@@ -213,34 +214,34 @@ impl Finish<'_> {
     }
 }
 
-/// Pixels of a map of floats, from the middle of a row on.
+/// A map of floats to write to, [`BLOCK`] a pixel: where it begins, floats from a row to the next, and columns.
 #[derive(Clone, Copy)]
-pub(super) struct Walk {
-    /// The first pixel.
+pub(super) struct FloatMap {
     pub to: *mut f32,
-    /// From a pixel to the next.
-    pub pixel: usize,
-    /// Pixels that are left of the row, and those of the next rows.
-    pub left: usize,
+    pub pitch: usize,
     pub width: usize,
-    /// From behind a row to the next.
-    pub gap: usize,
 }
 
-/// Writes what the bytes of `pixels` pixels would be, less the zero points, as floats to `walk`. Without residual.
+/// Writes what the bytes of `pixels` would be, less the zero points, as floats to `map`. Without residual.
 ///
 /// # Safety
-/// `sums` must hold eight sums for each pixel, one pixel after the other, and the walk have room for them; `o` is a multiple of eight of the
+/// `sums` must hold eight sums for each pixel, one pixel after the other, and the map have room for them; `o` is a multiple of eight of the
 /// epilogue's channels.
 #[inline(never)]
-pub(super) unsafe fn above_zero<S: Simd>(epilogue: &Epilogue, o: usize, sums: *const i32, pixels: usize, walk: Walk) {
+pub(super) unsafe fn above_zero<S: Simd>(
+    epilogue: &Epilogue,
+    o: usize,
+    sums: *const i32,
+    pixels: Range<usize>,
+    map: FloatMap,
+) {
     // SAFETY: the caller's; the constants come in eights.
     unsafe {
         let round = eight::<S>(&epilogue.round, o);
         let [bias, largest] = black_box([ROUND, 255.0]).map(S::splat);
         let low = round.map(|round| S::sub(bias, round));
         let high = low.map(|low| S::add(largest, low));
-        activate::<S>(epilogue, o, S::to_f32, AboveZero { sums, pixels, walk, round, low, high });
+        activate::<S>(epilogue, o, S::to_f32, AboveZero { sums, pixels, map, round, low, high });
     }
 }
 
@@ -270,8 +271,8 @@ impl<S: Simd> Pass<S> for InPlace {
 /// [`above_zero`].
 struct AboveZero<S: Simd> {
     sums: *const i32,
-    pixels: usize,
-    walk: Walk,
+    pixels: Range<usize>,
+    map: FloatMap,
     round: [S::F32; 2],
     low: [S::F32; 2],
     high: [S::F32; 2],
@@ -280,26 +281,24 @@ struct AboveZero<S: Simd> {
 impl<S: Simd> Pass<S> for AboveZero<S> {
     #[inline(always)]
     unsafe fn run<const POSITIVE: bool>(self, activation: impl Fn(S::I32, usize) -> S::F32) {
-        let AboveZero { mut sums, mut pixels, mut walk, round, low, high } = self;
+        let AboveZero { mut sums, pixels, map, round, low, high } = self;
         // An activation of this size has no fraction bits; where it is larger or smaller the byte is clamped anyway.
         let quantised = |sum, j: usize| {
             let rounded = S::sub(S::add(activation(sum, j), round[j]), round[j]);
             S::min(if POSITIVE { rounded } else { S::max(rounded, low[j]) }, high[j])
         };
-        while pixels > 0 {
-            let count = walk.left.min(pixels);
+        row_runs(map.width, pixels, |_, (y, x), count| {
+            let mut to = map.to.wrapping_add(y * map.pitch + x * BLOCK);
             for _ in 0..count {
                 // SAFETY: the caller's.
                 unsafe {
-                    S::store(walk.to, quantised(S::load_i32(sums), 0));
-                    S::store(walk.to.add(4), quantised(S::load_i32(sums.add(4)), 1));
+                    S::store(to, quantised(S::load_i32(sums), 0));
+                    S::store(to.add(4), quantised(S::load_i32(sums.add(4)), 1));
                     sums = sums.add(NR);
                 }
-                walk.to = walk.to.wrapping_add(walk.pixel);
+                to = to.wrapping_add(BLOCK);
             }
-            pixels -= count;
-            (walk.to, walk.left) = (walk.to.wrapping_add(walk.gap), walk.width);
-        }
+        });
     }
 }
 

@@ -14,11 +14,11 @@
 
 use super::conv_i8::rows;
 use super::depthwise_f32::{BLOCK, Filter, Job};
-use super::epilogue_i8::{Finish, Sums, Walk, above_zero};
+use super::epilogue_i8::{Finish, FloatMap, Sums, above_zero};
 use super::expand_depthwise_f32::Bands;
 use super::pack_i8::{HEADER, NR, PackedB};
 use super::step_i8::{Pairs, Quads, Step, pack_pixels};
-use super::values_i8::{Output, Place, ValuesMut, holds};
+use super::values_i8::{Output, Place, ValuesMut, fill_places, holds};
 use super::{Pixels, Shared};
 use crate::parallel;
 use crate::quant::Epilogue;
@@ -26,10 +26,8 @@ use crate::simd::{ByteDot, DotKind, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Pixels of the expansion whose sums are made floats in one go.
-const FILL_PIXELS: usize = 160;
-/// Pixels of the output whose sums are made bytes in one go.
-const FINISH_PIXELS: usize = 160;
+/// Pixels whose sums are made values in one go.
+const PIXELS: usize = 160;
 
 /// The expansion: no halo in its input.
 #[derive(Clone, Copy)]
@@ -176,26 +174,21 @@ impl Both<'_> {
     unsafe fn fill<S: Simd, P: Step<S>>(&self, seen: Range<usize>, channels: Range<usize>, to: (*mut f32, usize)) {
         let Expand { size: (_, width), b, epilogue, .. } = *self.expand;
         let ((data, len), count) = (b.panels(), seen.len() * width);
-        let parts = count.div_ceil(FILL_PIXELS);
-        let mut sums = [const { MaybeUninit::<i32>::uninit() }; FILL_PIXELS * NR];
+        let parts = count.div_ceil(PIXELS);
+        let mut sums = [const { MaybeUninit::<i32>::uninit() }; PIXELS * NR];
         let sums = sums.as_mut_ptr().cast::<i32>();
         for (j, ch) in channels.step_by(NR).enumerate() {
+            let map = FloatMap { to: to.0.wrapping_add(j * NR), pitch: to.1, width };
             for part in 0..parts {
-                let (first, end) = (count * part / parts, count * (part + 1) / parts);
-                let (y, x) = (first / width, first % width);
+                // Of equal size: a short last part would have short tiles.
+                let pixels = count * part / parts..count * (part + 1) / parts;
                 // SAFETY: the caller's; a part is no more than the sums have room for.
                 unsafe {
-                    let a = self.packed.as_ptr().add((seen.start * width + first) * self.expand.pixel());
+                    let a = self.packed.as_ptr().add((seen.start * width + pixels.start) * self.expand.pixel());
                     let panel = data.as_ptr().add(ch / NR * len);
-                    rows::<S, P>(end - first, a, panel.add(HEADER), b.k.div_ceil(P::K), (panel.cast(), 0), (sums, NR));
-                    let walk = Walk {
-                        to: to.0.add(y * to.1 + x * BLOCK + j * NR),
-                        pixel: BLOCK,
-                        left: width - x,
-                        width,
-                        gap: to.1 - width * BLOCK,
-                    };
-                    above_zero::<S>(epilogue, ch, sums, end - first, walk);
+                    let (b, steps) = (panel.add(HEADER), b.k.div_ceil(P::K));
+                    rows::<S, P>(pixels.len(), a, b, steps, (panel.cast(), 0), (sums, NR));
+                    above_zero::<S>(epilogue, ch, sums, pixels, map);
                 }
             }
         }
@@ -206,18 +199,12 @@ impl Both<'_> {
     /// # Safety
     /// The rows must lie in the output and in the sums, and no other task may write these channels of them.
     unsafe fn write<S: Simd>(&self, rows: Range<usize>, channels: Range<usize>, out: *mut f32) {
-        let (at, width) = (self.at, self.width);
-        let count = rows.len() * width;
-        let parts = count.div_ceil(FINISH_PIXELS);
-        let mut places = [Place::default(); FINISH_PIXELS];
-        for part in 0..parts {
-            let (first, end) = (count * part / parts, count * (part + 1) / parts);
-            let (mut y, mut x) = (rows.start + first / width, first % width);
-            let places = &mut places[..end - first];
-            for place in places.iter_mut() {
-                place.output = at.at(y, x);
-                (y, x) = if x + 1 < width { (y, x + 1) } else { (y + 1, 0) };
-            }
+        let (at, width, count) = (self.at, self.width, rows.len() * self.width);
+        let mut places = [Place::default(); PIXELS];
+        for first in (0..count).step_by(PIXELS) {
+            let pixels = first..count.min(first + PIXELS);
+            let places = &mut places[..pixels.len()];
+            fill_places(places, width, pixels, at.below(rows.start), Pixels::NOWHERE);
             for (j, ch) in channels.clone().step_by(NR).enumerate() {
                 // SAFETY: the caller's.
                 unsafe {

@@ -1,6 +1,7 @@
 //! What int8 kernels read and write: bytes or floats, eight channels of a pixel at a time, or those that there are.
 
 use super::{Pixels, Shared};
+use std::ops::Range;
 
 /// Values to read.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +69,30 @@ pub(super) struct Place {
     pub output: usize,
     /// In the residual, where there is one.
     pub residual: usize,
+}
+
+/// Calls `f` for each run of the `pixels` of a picture of `width` columns, counted row by row, that lies in one row: its first pixel, counted from
+/// the first of all, the row and column of that, and how many.
+#[inline]
+pub(super) fn row_runs(width: usize, pixels: Range<usize>, mut f: impl FnMut(usize, (usize, usize), usize)) {
+    let (mut y, mut x, mut done, all) = (pixels.start / width, pixels.start % width, 0, pixels.end - pixels.start);
+    while done < all {
+        let count = (width - x).min(all - done);
+        f(done, (y, x), count);
+        (y, x, done) = (y + 1, 0, done + count);
+    }
+}
+
+/// Sets `places` to those of the `pixels` of a picture of `width` columns.
+#[inline(never)]
+pub(super) fn fill_places(places: &mut [Place], width: usize, pixels: Range<usize>, output: Pixels, residual: Pixels) {
+    row_runs(width, pixels, |first, (y, x), count| {
+        let (mut output_at, mut residual_at) = (output.at(y, x), residual.at(y, x));
+        for place in &mut places[first..first + count] {
+            *place = Place { output: output_at, residual: residual_at };
+            (output_at, residual_at) = (output_at + output.pixel, residual_at + residual.pixel);
+        }
+    });
 }
 
 /// Runs `f` on the eight elements at `p`, or on a copy of them where only `width` are there to read.
