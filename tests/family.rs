@@ -39,7 +39,7 @@ fn check_classifier(file: Golden, config: ClassifierConfig, size: usize) {
     };
     let mut cx = Context { observer: Some(&mut compare), ..Context::default() };
     let picture = normalised(&mut cx.workspace, size, size);
-    model.logits(&mut cx, &picture);
+    model.logits(&mut cx, picture);
     assert_eq!(seen, file.stages(""), "every stage was seen");
 }
 

@@ -72,7 +72,7 @@ fn every_stage_and_the_logits_are_within_a_step_of_qnnpack() {
     };
     let mut cx = Context { observer: Some(&mut compare), ..Context::default() };
     let input = normalised(&mut cx.workspace, 96, 96);
-    let logits = model.logits(&mut cx, &input).to_vec();
+    let logits = model.logits(&mut cx, input).to_vec();
     drop(cx);
     assert_eq!(stages, golden.stages("features."), "every stage was seen");
     let scale = file.f32("classifier.3.output.scale", &[1]).unwrap()[0];

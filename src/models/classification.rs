@@ -127,7 +127,7 @@ impl Classifier {
     }
 
     /// The logits, [1, 1, classes], of `input` [h, w, 3] normalised, with a halo of 1.
-    pub fn logits(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+    pub fn logits(&self, cx: &mut Context, input: Tensor) -> Tensor {
         let (_, x) = self.features.forward(cx, input, None, 0);
         let mean = x.mean(cx);
         cx.watch_activation(&self.pooled, &mean);
@@ -147,9 +147,7 @@ impl Model for Classifier {
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
         cx.observe("transform", &input.tensor);
-        let logits = self.logits(cx, &input.tensor);
-        cx.workspace.give_tensor(input.tensor);
-        Raw::Logits(logits)
+        Raw::Logits(self.logits(cx, input.tensor))
     }
 }
 

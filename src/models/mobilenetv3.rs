@@ -270,11 +270,12 @@ impl MobileNetV3 {
     }
 
     /// What `tap` names, and the output of the last layer with a halo of `out_halo`, [h, w, c] each, of `input` [h, w, 3]
-    /// normalised, with a halo of 1.
-    pub fn forward(&self, cx: &mut Context, input: &Tensor, tap: Option<Tap>, out_halo: usize) -> (Option<Map>, Map) {
-        cx.watch_activation(&self.input, input);
+    /// normalised, with a halo of 1, whose memory serves the blocks.
+    pub fn forward(&self, cx: &mut Context, input: Tensor, tap: Option<Tap>, out_halo: usize) -> (Option<Map>, Map) {
+        cx.watch_activation(&self.input, &input);
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
-        let mut x = self.stem.forward(cx, input, halo(0), None, None);
+        let mut x = self.stem.forward(cx, &input, halo(0), None, None);
+        cx.workspace.give_tensor(input);
         cx.observe(format_args!("{}.0", self.prefix), &x);
         let mut tapped = None;
         for (i, block) in self.blocks.iter().enumerate() {

@@ -22,7 +22,7 @@ pub fn check_segmenter(file: Golden, model: &dyn Segmenter, folded: &[&str], h: 
     };
     let mut cx = Context { observer: Some(&mut compare), ..Context::default() };
     let picture = normalised(&mut cx.workspace, h, w);
-    let scores = model.scores(&mut cx, &picture);
+    let scores = model.scores(&mut cx, picture);
     let mut mask = vec![0; h * w];
     argmax(&mut cx, &scores, (h, w), &mut mask);
     let out = resize(&mut cx, &scores, (h, w));

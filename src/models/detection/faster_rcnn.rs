@@ -116,7 +116,7 @@ impl FasterRcnn {
     }
 
     /// The pyramid's levels 0, 1 and pool, with a halo of 1.
-    fn features(&self, cx: &mut Context, input: &Tensor) -> [Map; 3] {
+    fn features(&self, cx: &mut Context, input: Tensor) -> [Map; 3] {
         let (low, high) = self.body.forward(cx, input, Some(Tap::Output(self.tap)), 0);
         let low = low.expect("the tap lies before the last layer");
         let top = self.inner_blocks[1].forward(cx, &high, 1, None, None);
@@ -146,8 +146,7 @@ impl Model for FasterRcnn {
 
     fn forward(&self, cx: &mut Context, Input { tensor, size }: Input, options: &Options) -> Raw {
         let padded = (tensor.h, tensor.w);
-        let features = self.features(cx, &tensor);
-        cx.workspace.give_tensor(tensor);
+        let features = self.features(cx, tensor);
         let proposals = self.rpn.forward(cx, &features, padded, size, &self.config.rpn.with(options));
         observe_boxes(cx, "rpn.proposals", &proposals);
         let boxes = self.config.boxes.with(options);

@@ -245,7 +245,7 @@ impl Ssdlite {
     }
 
     /// The six maps, with a halo of at least 1.
-    fn features(&self, cx: &mut Context, input: &Tensor) -> [Map; MAPS] {
+    fn features(&self, cx: &mut Context, input: Tensor) -> [Map; MAPS] {
         let (expansion, last) = self.backbone.forward(cx, input, Some(Tap::Expansion(self.c4)), 1);
         let mut maps: [Map; MAPS] = Default::default();
         (maps[0], maps[1]) = (expansion.expect("C4 has an expansion"), last);
@@ -284,8 +284,7 @@ impl Model for Ssdlite {
     }
 
     fn forward(&self, cx: &mut Context, Input { tensor, size }: Input, options: &Options) -> Raw {
-        let maps = self.features(cx, &tensor);
-        cx.workspace.give_tensor(tensor);
+        let maps = self.features(cx, tensor);
         let mut scores = self.classification_head.forward(cx, &maps);
         let deltas = self.regression_head.forward(cx, &maps);
         cx.observe("head.cls_logits", &scores);

@@ -175,9 +175,10 @@ impl QuantizedClassifier {
     }
 
     /// The logits, [1, 1, classes], of `input` [h, w, 3] normalised, with a halo of 1.
-    pub fn logits(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+    pub fn logits(&self, cx: &mut Context, input: Tensor) -> Tensor {
         let mut picture = cx.workspace.tensor_u8(input.h, input.w, input.halo, self.quant.params.zero_point());
-        quantise::<Best>(input, &self.quant.affine, &mut picture);
+        quantise::<Best>(&input, &self.quant.affine, &mut picture);
+        cx.workspace.give_tensor(input);
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
         let mut x = self.stem.forward(cx, &picture, halo(0));
         cx.workspace.give_tensor(picture);
@@ -207,8 +208,6 @@ impl Model for QuantizedClassifier {
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
         cx.observe("transform", &input.tensor);
-        let logits = self.logits(cx, &input.tensor);
-        cx.workspace.give_tensor(input.tensor);
-        Raw::Logits(logits)
+        Raw::Logits(self.logits(cx, input.tensor))
     }
 }

@@ -57,7 +57,7 @@ impl Segmenter for Fcn {
     }
 
     /// The map is as large as the backbone's: a sixteenth of the picture.
-    fn scores(&self, cx: &mut Context, input: &Tensor) -> Tensor {
+    fn scores(&self, cx: &mut Context, input: Tensor) -> Tensor {
         let (_, x) = self.backbone.forward(cx, input, None, 1);
         let hidden = self.hidden.forward(cx, &x, 0, None, None);
         cx.observe("classifier.2", &hidden);

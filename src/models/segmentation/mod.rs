@@ -26,7 +26,7 @@ pub trait Segmenter: Send + Sync {
     fn side(&self) -> usize;
 
     /// The scores, [rows, columns, classes], of `input` [h, w, 3] normalised, with a halo of 1.
-    fn scores(&self, cx: &mut Context, input: &Tensor) -> Tensor;
+    fn scores(&self, cx: &mut Context, input: Tensor) -> Tensor;
 }
 
 impl<S: Segmenter> Model for S {
@@ -38,9 +38,7 @@ impl<S: Segmenter> Model for S {
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
         cx.observe("transform", &input.tensor);
-        let scores = self.scores(cx, &input.tensor);
-        cx.workspace.give_tensor(input.tensor);
-        Raw::Scores(scores)
+        Raw::Scores(self.scores(cx, input.tensor))
     }
 }
 
