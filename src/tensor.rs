@@ -135,11 +135,12 @@ fn size_class(len: usize) -> usize {
     len.next_multiple_of((len.next_power_of_two() / 8).max(16))
 }
 
-/// How many times as large as needed a buffer may be: without a bound the small ones would keep the large ones busy.
+/// How many times as large as needed a buffer may be that is not planned: without a bound the small requests would keep the large ones busy.
 const MOST_OVER: usize = 4;
 
 /// Which buffer each request of a run got the last time. Of the free ones the smallest that fits does with the least memory, but a run's first request
-/// might take what a later one needs: so a run like the last one repeats its choices, and needs no new memory.
+/// might take what a later one needs: so a run like the last one repeats its choices, and needs no new memory. A buffer that gave way to a larger one
+/// was free then, so that the larger one can do for both all the time.
 #[derive(Debug, Default)]
 struct Plan {
     /// Requests of this run.
@@ -156,12 +157,16 @@ impl Plan {
     }
 
     /// Index among the `free` buffers, (size, address) each, of the one for a request of `class` elements: the `planned` one, else the smallest that
-    /// fits; none where there has to be a new one.
+    /// fits; where none does, of the largest that is too small.
     #[inline(never)]
     fn choose(planned: Option<usize>, class: usize, free: &mut dyn Iterator<Item = (usize, usize)>) -> Option<usize> {
-        let fits = free.enumerate().filter(|(_, (size, _))| (class..=MOST_OVER * class).contains(size));
-        let best = fits.min_by_key(|(_, (size, address))| if Some(*address) == planned { 0 } else { *size });
-        best.map(|(i, _)| i)
+        let rank = |(size, address)| match size {
+            _ if size < class => Some(usize::MAX - size),
+            _ if Some(address) == planned => Some(0),
+            _ => (size <= MOST_OVER * class).then_some(size),
+        };
+        let ranks = free.enumerate().filter_map(|(i, buffer)| Some((rank(buffer)?, i)));
+        ranks.min().map(|(_, i)| i)
     }
 
     /// Notes what the request got.
@@ -172,6 +177,12 @@ impl Plan {
             None => self.addresses.push(address),
         }
         self.requests += 1;
+    }
+
+    /// Has what lies at `to` do for what lay at `from`.
+    #[inline(never)]
+    fn replace(&mut self, from: usize, to: usize) {
+        self.addresses.iter_mut().filter(|address| **address == from).for_each(|address| *address = to);
     }
 }
 
@@ -210,23 +221,24 @@ impl Workspace {
         Tensor { data, h, w, c, halo }
     }
 
-    /// A buffer of `len` elements with arbitrary contents: a free one that is not much larger, else a new one, for which those go that neither this
-    /// run nor the last one had.
+    /// A buffer of `len` elements with arbitrary contents: a free one that is not much larger, else a new one, for which the largest of the smaller
+    /// ones goes, and those that neither this run nor the last one had.
     pub fn take<T: Element>(&mut self, len: usize) -> Buffer<T> {
         let (class, planned) = (size_class(len), self.plan.next());
         let free = T::free(self);
-        let address = |buffer: &Buffer<T>| buffer.all.as_ptr().addr();
-        let mut sizes = free.iter().map(|(buffer, _)| (buffer.all.len(), address(buffer)));
-        let all = match Plan::choose(planned, class, &mut sizes) {
-            Some(i) => free.swap_remove(i).0.all,
-            None => {
-                self.forget();
-                vec![T::default(); class].into_boxed_slice()
-            }
-        };
-        let buffer = Buffer { all, len };
-        self.plan.note(address(&buffer));
-        buffer
+        let address = |all: &[T]| all.as_ptr().addr();
+        let mut sizes = free.iter().map(|(buffer, _)| (buffer.all.len(), address(&buffer.all)));
+        let chosen = Plan::choose(planned, class, &mut sizes);
+        let mut all = chosen.map(|i| free.swap_remove(i).0.all).unwrap_or_default();
+        if all.len() < class {
+            let before = address(&all);
+            drop(all);
+            self.forget();
+            all = vec![T::default(); class].into_boxed_slice();
+            self.plan.replace(before, address(&all));
+        }
+        self.plan.note(address(&all));
+        Buffer { all, len }
     }
 
     /// Frees the maps that are older than the last run; what else there is is small.
@@ -273,9 +285,9 @@ impl Workspace {
 mod tests {
     use super::*;
 
-    /// A shape that is not much smaller needs no new memory, nor do two by turns; what is older goes when memory is needed.
+    /// A map that is too small gives way to a larger one, which then does for both.
     #[test]
-    fn the_workspace_keeps_what_the_last_run_had() {
+    fn the_workspace_keeps_the_largest_map_of_a_place() {
         let mut ws = Workspace::default();
         let run = |ws: &mut Workspace, h: usize| {
             ws.next_run();
@@ -284,14 +296,28 @@ mod tests {
             ws.give_tensor(map);
             address
         };
-        let first = [10, 60, 20].map(|h| run(&mut ws, h));
+        run(&mut ws, 10);
+        let largest = run(&mut ws, 400);
         for _ in 0..3 {
-            // 20 rows in the memory of 60, not of 10.
-            assert_eq!([20, 60, 10].map(|h| run(&mut ws, h)), [first[1], first[1], first[0]]);
+            assert_eq!([10, 60, 400].map(|h| run(&mut ws, h)), [largest; 3]);
         }
-        run(&mut ws, 400);
-        let kept: Vec<usize> = ws.floats.iter().map(|(buffer, _)| buffer.len()).collect();
-        assert_eq!(kept, [800, 32000], "the map of 60 rows is gone");
+        assert_eq!(ws.floats.len(), 1);
+    }
+
+    /// Two maps at once, then one: the second one's memory goes when other memory is needed, and two runs have not had it.
+    #[test]
+    fn the_workspace_forgets_what_two_runs_did_not_need() {
+        let mut ws = Workspace::default();
+        let run = |ws: &mut Workspace, lens: &[usize]| {
+            ws.next_run();
+            let all: Vec<Buffer> = lens.iter().map(|len| ws.take(*len)).collect();
+            all.into_iter().for_each(|buffer| ws.give(buffer));
+        };
+        run(&mut ws, &[800, 1200, 1600]);
+        (0..3).for_each(|_| run(&mut ws, &[1600]));
+        assert_eq!(ws.floats.len(), 3, "nothing else was needed");
+        run(&mut ws, &[3000]);
+        assert_eq!(ws.floats.iter().map(|(buffer, _)| buffer.len()).collect::<Vec<_>>(), [3000]);
     }
 
     /// A run's first request takes what a later one needs; from the second run on there is enough.
