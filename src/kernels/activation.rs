@@ -1,6 +1,7 @@
 //! Activation functions on a vector, for the kernels' epilogues.
 
 use crate::simd::Simd;
+use std::hint::black_box;
 
 /// The activations of the family, by torch.nn's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +16,10 @@ pub enum Activation {
     Hardswish,
 }
 
+/// Vectors of the same number. Read from memory on purpose: V8 builds a literal vector anew where it is used, in three instructions.
 #[inline(always)]
-fn hardswish<S: Simd>(x: S::F32) -> S::F32 {
-    // (x + 3) / 6 as one madd, clamped to [0, 1].
-    let scaled = S::madd(x, S::splat(1.0 / 6.0), S::splat(0.5));
-    S::mul(x, S::min(S::max(scaled, S::splat(0.0)), S::splat(1.0)))
+pub(super) fn literals<S: Simd, const N: usize>(values: [f32; N]) -> [S::F32; N] {
+    black_box(values).map(S::splat)
 }
 
 /// The activation of a tile: one branch for all of it.
@@ -33,8 +33,12 @@ pub(super) fn activate<S: Simd, const N: usize, const M: usize>(
         Activation::Relu | Activation::Relu6 => {
             // One body for both: each tile size of each kernel has its own.
             let most = S::splat(if activation == Activation::Relu6 { 6.0 } else { f32::INFINITY });
-            acc.map(|row| row.map(|v| S::min(S::max(v, S::splat(0.0)), most)))
+            acc.map(|row| row.map(|x| S::min(S::max(x, S::splat(0.0)), most)))
         }
-        Activation::Hardswish => acc.map(|row| row.map(hardswish::<S>)),
+        Activation::Hardswish => {
+            // (x + 3) / 6 as one madd, clamped to [0, 1].
+            let [sixth, half, zero, one] = literals::<S, 4>([1.0 / 6.0, 0.5, 0.0, 1.0]);
+            acc.map(|row| row.map(|x| S::mul(x, S::min(S::max(S::madd(x, sixth, half), zero), one))))
+        }
     }
 }
