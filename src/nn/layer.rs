@@ -177,19 +177,3 @@ impl Layer {
         Ok(quantisation.clone())
     }
 }
-
-/// The floats of the weight of layer `name`, which may be stored as int8 with a scale a row.
-pub(super) fn f32_or_int8(weights: &dyn Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let weight = format!("{name}.weight");
-    if weights.info(&weight).is_none_or(|info| info.dtype != Dtype::I8) {
-        return weights.f32(&weight, shape);
-    }
-    weights.check(&weight, shape, &[Dtype::I8])?;
-    let scale = weights.f32(&format!("{name}.weight_scale"), &shape[..1])?;
-    check_scales(&format!("{name}.weight_scale"), &scale)?;
-    let mut values = Vec::with_capacity(shape.iter().product());
-    weights.byte_rows(&weight, shape, Dtype::I8, &mut |o, row| {
-        values.extend(row.iter().map(|w| f32::from(*w as i8) * scale[o]));
-    })?;
-    Ok(values)
-}

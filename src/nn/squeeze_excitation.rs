@@ -4,7 +4,6 @@
 //! the picture is not read again; bytes are multiplied in place, for a dot of integers has no room for a gate. The two layers are
 //! always computed in f32; a file may store them in int8.
 
-use super::layer::f32_or_int8;
 use super::map::{Format, Map, View};
 use super::{Context, Depthwise2d, Origin, RowSums};
 use crate::Result;
@@ -13,10 +12,11 @@ use crate::kernels::elementwise_i8::scale_i8;
 use crate::kernels::gemv_f32::Gemv;
 use crate::kernels::pool_f32::mean_pool;
 use crate::kernels::pool_i8::mean_pool_i8;
-use crate::quant::hardsigmoid;
+use crate::quant::{check_scales, hardsigmoid};
 use crate::simd::Best;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
+use safetensors::Dtype;
 
 /// The two layers.
 #[derive(Debug)]
@@ -41,15 +41,10 @@ impl SqueezeExcitation {
         channels: usize,
         squeeze: usize,
     ) -> Result<Self> {
-        let linear = |leaf: &str, k: usize, n: usize, activation| {
-            let (path, shape) = (format!("{name}.{leaf}"), [n, k, 1, 1]);
-            let bias = weights.f32(&format!("{path}.bias"), &[n])?;
-            Ok(Gemv::new(&f32_or_int8(weights, &path, &shape)?, &bias, activation))
-        };
         let output = Format::load(weights, &format!("{name}.output"), channels)?;
         Ok(SqueezeExcitation {
-            fc1: linear("fc1", channels, squeeze, Activation::Relu)?,
-            fc2: linear("fc2", squeeze, channels, Activation::Identity)?,
+            fc1: linear(weights, &format!("{name}.fc1"), (channels, squeeze), Activation::Relu)?,
+            fc2: linear(weights, &format!("{name}.fc2"), (squeeze, channels), Activation::Identity)?,
             squeeze,
             input: depthwise.output().names[0].clone(),
             output: if depthwise.output().is_bytes { output.of_int8() } else { output },
@@ -118,6 +113,21 @@ impl SqueezeExcitation {
         cx.watch(&self.output.names[0], &product, Origin::Gated(&self.input));
         cx.workspace.give_tensor(product);
     }
+}
+
+/// The layer `name` of one pixel, whose weight [n, k, 1, 1] may be stored as int8 with a scale a row.
+fn linear(weights: &dyn Weights, name: &str, (k, n): (usize, usize), activation: Activation) -> Result<Gemv> {
+    let (weight, shape) = (format!("{name}.weight"), [n, k, 1, 1]);
+    let bias = weights.f32(&format!("{name}.bias"), &[n])?;
+    if weights.info(&weight).is_none_or(|info| info.dtype != Dtype::I8) {
+        return Ok(Gemv::new(&weights.f32(&weight, &shape)?, bias, activation));
+    }
+    weights.check(&weight, &shape, &[Dtype::I8])?;
+    let scale = weights.f32(&format!("{name}.weight_scale"), &[n])?;
+    check_scales(&format!("{name}.weight_scale"), &scale)?;
+    let mut values = Vec::with_capacity(n * k);
+    weights.byte_rows(&weight, &shape, Dtype::I8, &mut |_, row| values.extend(row.iter().map(|w| *w as i8)))?;
+    Ok(Gemv::int8(&values, scale, bias, activation))
 }
 
 /// Multiplies each pixel of `x` by `gate` [c].

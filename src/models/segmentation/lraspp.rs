@@ -90,7 +90,7 @@ impl Lraspp {
         let inter = config.inter_channels;
         let scale = weights.f32("classifier.scale.1.weight", &[inter, high_channels, 1, 1])?;
         Ok(Lraspp {
-            scale: Gemv::new(&scale, &vec![0.0; inter], Activation::Identity),
+            scale: Gemv::new(&scale, vec![0.0; inter], Activation::Identity),
             low_classifier: classifier("low_classifier", backbone.layer(low).output(), backbone.out_channels(low))?,
             high_classifier: classifier("high_classifier", &cbr.output().as_f32(), inter)?,
             cbr,
