@@ -8,7 +8,7 @@
 //! 0.35 ms with all classes between two columns whose best differ.
 
 use super::resize_f32::source;
-use crate::simd::Simd;
+use crate::simd::{Simd, TOPS};
 use crate::tensor::Tensor;
 use std::ops::Range;
 
@@ -151,7 +151,8 @@ impl<'a> Cell<'a> {
                     most[i] = S::max(v, most[i]);
                 }
             }
-            S::store_u8x8(classes.as_mut_ptr(), best.map(S::bits));
+            let best = best.map(|class| S::sub_i32(S::bits(class), S::splat_i32(128)));
+            S::store_u8x8(classes.as_mut_ptr(), best, S::splat_i32(TOPS));
         }
         classes
     }

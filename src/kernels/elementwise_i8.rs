@@ -65,7 +65,7 @@ impl Affine {
             let round = self.round.as_ptr().add(i);
             let quanta = [0, 4]
                 .map(|j| literals.quanta::<false>(S::mul(v[j / 4], S::load(scale.add(j))), S::load(round.add(j))));
-            S::store_u8x8(to, quanta);
+            S::store_u8x8(to, quanta, literals.tops);
         }
     }
 

@@ -10,7 +10,7 @@ use super::pool_i8::sum_row;
 use super::values_i8::{Output, Place, Values, reading, row_runs, writing};
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
-use crate::simd::Simd;
+use crate::simd::{Simd, TOPS};
 use std::hint::black_box;
 use std::ops::Range;
 
@@ -22,13 +22,15 @@ pub(super) struct Literals<S: Simd> {
     one: S::F32,
     lowest: S::F32,
     round: S::I32,
+    pub tops: S::I32,
 }
 
 impl<S: Simd> Literals<S> {
     #[inline(always)]
     pub(super) fn new() -> Self {
-        let [zero, half, one, lowest, round] = black_box([0.0, 0.5, 1.0, LOWEST, ROUND]).map(S::splat);
-        Literals { zero, half, one, lowest, round: S::bits(round) }
+        let numbers = [0.0, 0.5, 1.0, LOWEST, ROUND + 128.0, f32::from_bits(TOPS as u32)];
+        let [zero, half, one, lowest, round, tops] = black_box(numbers).map(S::splat);
+        Literals { zero, half, one, lowest, round: S::bits(round), tops: S::bits(tops) }
     }
 
     #[inline(always)]
@@ -36,7 +38,8 @@ impl<S: Simd> Literals<S> {
         S::min(S::max(v, self.zero), self.one)
     }
 
-    /// Rounds `t`, `POSITIVE` or any, to integers with the zero points of `round` (plus [`ROUND`]) added; not yet clamped above.
+    /// Rounds `t`, `POSITIVE` or any, to integers with the zero points of `round` (plus [`ROUND`]) added, and 128 taken off, as
+    /// [`Simd::store_u8x8`] wants them; not yet clamped above.
     #[inline(always)]
     pub(super) fn quanta<const POSITIVE: bool>(&self, t: S::F32, round: S::F32) -> S::I32 {
         let t = if POSITIVE { t } else { S::max(t, self.lowest) };
@@ -195,7 +198,7 @@ impl Finish<'_> {
                     let (l, round) = (Literals::<S>::new(), eight::<S>(&self.epilogue.round, o));
                     for place in places {
                         let quanta = [0, 1].map(|j| l.quanta::<false>(S::load(t.add(4 * j)), round[j]));
-                        writing(c.0.add(place.output + o), width, |to| S::store_u8x8(to, quanta));
+                        writing(c.0.add(place.output + o), width, |to| S::store_u8x8(to, quanta, l.tops));
                         t = t.add(sums.pitch);
                     }
                 }
@@ -318,7 +321,8 @@ impl<S: Simd> Pass<S> for Bytes<'_, S> {
         for place in self.places {
             // SAFETY: the caller's.
             unsafe {
-                S::store_u8x8(self.to.add(place.output), [quanta(S::load_i32(p), 0), quanta(S::load_i32(p.add(4)), 1)]);
+                let both = [quanta(S::load_i32(p), 0), quanta(S::load_i32(p.add(4)), 1)];
+                S::store_u8x8(self.to.add(place.output), both, l.tops);
                 p = p.add(self.sums.pitch);
             }
         }

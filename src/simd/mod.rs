@@ -37,6 +37,9 @@ pub type Exact = Simd128;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub type Exact = Scalar;
 
+/// The top bit of each of four bytes.
+pub const TOPS: i32 = i32::from_ne_bytes([0x80; 4]);
+
 /// Four lanes of f32 or i32, eight of i16, sixteen bytes. Every method is one instruction, or two, where the instruction
 /// set has it.
 pub trait Simd: Copy + Send + Sync + 'static {
@@ -147,11 +150,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn interleave(a: Self::I16, b: Self::I16) -> [Self::I16; 2];
     /// acc + the dots of pairs of lanes: acc[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1].
     fn dot_add(a: Self::I16, b: Self::I16, acc: Self::I32) -> Self::I32;
-    /// Writes eight integers as bytes, each clamped to 0..=255.
+    /// Writes eight integers, each 128 less than its byte, clamped to that; `tops` is [`TOPS`] in each lane. Only a narrowing to signed bytes
+    /// is one instruction as LLVM compiles it (1.95): one to unsigned bytes is clamped before, to the bounds to which it clamps.
     ///
     /// # Safety
     /// `p` must be valid for writes of eight bytes.
-    unsafe fn store_u8x8(p: *mut u8, v: [Self::I32; 2]);
+    unsafe fn store_u8x8(p: *mut u8, v: [Self::I32; 2], tops: Self::I32);
 
     /// Sixteen consecutive bytes.
     ///

@@ -206,8 +206,8 @@ impl Simd for Scalar {
         std::array::from_fn(|i| acc[i] + product(2 * i) + product(2 * i + 1))
     }
     #[inline(always)]
-    unsafe fn store_u8x8(p: *mut u8, v: [[i32; 4]; 2]) {
-        let bytes: [u8; 8] = std::array::from_fn(|i| v[i / 4][i % 4].clamp(0, 255) as u8);
+    unsafe fn store_u8x8(p: *mut u8, v: [[i32; 4]; 2], _: [i32; 4]) {
+        let bytes: [u8; 8] = std::array::from_fn(|i| (v[i / 4][i % 4].clamp(-128, 127) + 128) as u8);
         // SAFETY: the caller's: eight bytes can be written.
         unsafe { p.cast::<[u8; 8]>().write(bytes) }
     }

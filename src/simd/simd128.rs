@@ -165,10 +165,11 @@ macro_rules! words {
                 i32x4_add(acc, i32x4_dot_i16x8(a, b))
             }
             #[inline(always)]
-            unsafe fn store_u8x8(p: *mut u8, v: [v128; 2]) {
+            unsafe fn store_u8x8(p: *mut u8, v: [v128; 2], tops: v128) {
                 let halves = i16x8_narrow_i32x4(v[0], v[1]);
+                let bytes = v128_xor(i8x16_narrow_i16x8(halves, halves), tops);
                 // SAFETY: the caller's: eight bytes can be written.
-                unsafe { v128_store64_lane::<0>(u8x16_narrow_i16x8(halves, halves), p.cast()) }
+                unsafe { v128_store64_lane::<0>(bytes, p.cast()) }
             }
             #[inline(always)]
             unsafe fn load_bytes(p: *const u8) -> v128 {
