@@ -7,7 +7,7 @@ const streamed =
 const pairs =
   "58 % of the time is spent in the loops of dense tiles, at 88 % of the limit: sums of 16 to 40 steps, and multiplications and additions of pairs that wait for the CPU's four pipes, so that a tenth fewer instructions a step (two steps a turn, offsets in the loads) took as long. 15 % goes into epilogues, which wait for memory, too: a fifth fewer instructions for a byte took half a percent off the whole.";
 const handedOver =
-  "The largest layers reach 1.8x on the two virtual cores; layers of 0.1 to 1 ms lose more to the handing over of work, and a squeeze layer's gate is computed by one thread. At times the host lets the two cores do the work of 1.4, as repeated runs show on an unchanged single core.";
+  "The largest layers reach 1.8x on the two virtual cores; layers of 0.1 to 1 ms lose more to the handing over of work, and a squeeze layer's gate is computed by one thread. At times the host lets the two cores do the work of 1.4, as repeated runs show on an unchanged single core, and Linux leaves both threads on one.";
 const firstOnThreads =
   'Linux leaves both threads on one core for up to 50 ms after they slept, as /proc shows: the first four or five runs then take as long as on one thread. A pause before them, a warm-up on one thread alone and less waiting awake change nothing of it.';
 const busy = 'The steps in the part of Zen 3 are of a host that was busy: the same code has none on Zen 5.';
@@ -18,10 +18,12 @@ export const goalNotes = {
   'lraspp320 f32, over the best peer': 'As for its share of the limit.',
   'large224 f32, of the limit': streamed,
   'large224 f32, over the best peer': 'As for its share of the limit.',
+  'frcnn320 f32, 2 threads over 1': handedOver,
   'frcnn320 int8, 2 threads over 1': handedOver,
   'lraspp320 f32, 2 threads over 1': handedOver,
   'lraspp320 int8, 2 threads over 1': handedOver,
   'large224 int8, over the best peer': pairs,
+  'lraspp320 int8, first run, 2 threads': firstOnThreads,
   'large224 int8, first run, 2 threads': firstOnThreads,
   'default-segmenter int8, first run, 2 threads': firstOnThreads,
 };
