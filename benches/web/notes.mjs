@@ -10,7 +10,7 @@ const handedOver =
   "The largest layers reach 1.8x on the two virtual cores; layers of 0.1 to 1 ms lose more to the handing over of work, and a squeeze layer's gate is computed by one thread. At times the host lets the two cores do the work of 1.4, as repeated runs show on an unchanged single core, and Linux leaves both threads on one.";
 const firstOnThreads =
   'Linux leaves both threads on one core for up to 50 ms after they slept, as /proc shows: the first four or five runs then take as long as on one thread. A pause before them, a warm-up on one thread alone and less waiting awake change nothing of it.';
-const busy = 'The steps in the part of Zen 3 are of a host that was busy: the same code has none on Zen 5.';
+const busy = 'The steps in the part of Zen 3 are of a host that was busy: the same code has none on Zen 4 and Zen 5.';
 
 /** Why a goal is missed and what was tried, by model, dtype and figure (goals.mjs), as `large224 f32, of the limit`. */
 export const goalNotes = {
