@@ -132,7 +132,7 @@ lends!(Item, Vec<Vec<Self>>, u64: keys, usize: indices, Box2d: boxes, Candidate:
 
 /// `len` rounded up to an eighth of a power of two, 16 at least.
 fn size_class(len: usize) -> usize {
-    len.next_multiple_of((len.next_power_of_two() / 8).max(16))
+    len.max(1).next_multiple_of((len.next_power_of_two() / 8).max(16))
 }
 
 /// How many times as large as needed a buffer may be that is not planned: without a bound the small requests would keep the large ones busy.
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(ws.floats.len(), 1);
     }
 
-    /// Two maps at once, then one: the second one's memory goes when other memory is needed, and two runs have not had it.
+    /// Three maps at once, then one: the others' memory goes when other memory is needed, and two runs have not had it.
     #[test]
     fn the_workspace_forgets_what_two_runs_did_not_need() {
         let mut ws = Workspace::default();

@@ -16,7 +16,7 @@ pub enum Activation {
     Hardswish,
 }
 
-/// Vectors of the same number. Read from memory on purpose: V8 builds a literal vector anew where it is used, in three instructions.
+/// Vectors that are each one number. Read from memory on purpose: V8 builds a literal vector anew where it is used, in three instructions.
 #[inline(always)]
 pub(super) fn literals<S: Simd, const N: usize>(values: [f32; N]) -> [S::F32; N] {
     black_box(values).map(S::splat)

@@ -4,6 +4,7 @@
 //! a byte for nothing. An output costs as much as dozens of multiplications, so what it needs is kept in registers: [`Finish`]
 //! takes eight channels through many pixels.
 
+use super::activation::literals;
 use super::depthwise_f32::BLOCK;
 use super::pack_i8::NR;
 use super::pool_i8::sum_row;
@@ -11,10 +12,9 @@ use super::values_i8::{Output, Place, Values, reading, row_runs, writing};
 use super::{Activation, Pixels, Shared};
 use crate::quant::{Epilogue, LOWEST, ROUND};
 use crate::simd::{Simd, TOPS};
-use std::hint::black_box;
 use std::ops::Range;
 
-/// Vectors that are the same for all channels. Read from memory on purpose: V8 builds a literal vector anew where it is used.
+/// Vectors that are the same for all channels.
 #[derive(Clone, Copy)]
 pub(super) struct Literals<S: Simd> {
     zero: S::F32,
@@ -29,7 +29,7 @@ impl<S: Simd> Literals<S> {
     #[inline(always)]
     pub(super) fn new() -> Self {
         let numbers = [0.0, 0.5, 1.0, LOWEST, ROUND + 128.0, f32::from_bits(TOPS as u32)];
-        let [zero, half, one, lowest, round, tops] = black_box(numbers).map(S::splat);
+        let [zero, half, one, lowest, round, tops] = literals::<S, 6>(numbers);
         Literals { zero, half, one, lowest, round: S::bits(round), tops: S::bits(tops) }
     }
 
@@ -241,7 +241,7 @@ pub(super) unsafe fn above_zero<S: Simd>(
     // SAFETY: the caller's; the constants come in eights.
     unsafe {
         let round = eight::<S>(&epilogue.round, o);
-        let [bias, largest] = black_box([ROUND, 255.0]).map(S::splat);
+        let [bias, largest] = literals::<S, 2>([ROUND, 255.0]);
         let low = round.map(|round| S::sub(bias, round));
         let high = low.map(|low| S::add(largest, low));
         activate::<S>(epilogue, o, S::to_f32, AboveZero { sums, pixels, map, round, low, high });

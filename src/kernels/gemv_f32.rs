@@ -14,6 +14,7 @@ const NR: usize = 16;
 #[derive(Debug)]
 pub struct Gemv {
     weight: Panels,
+    k: usize,
     /// [n], ones where there is none.
     scale: Vec<f32>,
     bias: Vec<f32>,
@@ -50,18 +51,19 @@ fn dot<W: Copy + Into<f32>>(panels: &[[W; NR]], i: usize, x: &[f32]) -> [f32; NR
 impl Gemv {
     /// Packs `weight` [n, k] and `bias` [n].
     pub fn new(weight: &[f32], bias: Vec<f32>, activation: Activation) -> Gemv {
-        Gemv { weight: Panels::F32(pack(weight, bias.len())), scale: vec![1.0; bias.len()], bias, activation }
+        let (n, k) = (bias.len(), weight.len() / bias.len());
+        Gemv { weight: Panels::F32(pack(weight, n)), k, scale: vec![1.0; n], bias, activation }
     }
 
     /// Packs `weight` [n, k] of the scales `scale` [n], and `bias` [n].
     pub fn int8(weight: &[i8], scale: Vec<f32>, bias: Vec<f32>, activation: Activation) -> Gemv {
         assert_eq!(scale.len(), bias.len(), "scales and biases are [n]");
-        Gemv { weight: Panels::I8(pack(weight, bias.len())), scale, bias, activation }
+        Gemv { weight: Panels::I8(pack(weight, bias.len())), k: weight.len() / bias.len(), scale, bias, activation }
     }
 
     /// `out` [n] from `x` [k].
     pub fn run(&self, x: &[f32], out: &mut [f32]) {
-        assert_eq!(out.len(), self.bias.len(), "out is [n]");
+        assert_eq!((x.len(), out.len()), (self.k, self.bias.len()), "x is [k] and out [n]");
         parallel::for_each_chunk(out, NR, NR * x.len() * parallel::STREAMED, |i, out| {
             let sums = match &self.weight {
                 Panels::F32(panels) => dot(panels, i, x),
