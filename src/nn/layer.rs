@@ -118,7 +118,7 @@ impl Layer {
     }
 
     pub(super) fn is_int8(&self, weights: &dyn Weights) -> bool {
-        weights.info(&self.name_of("weight")).is_some_and(|info| info.dtype == Dtype::I8)
+        is_int8(weights, &self.name)
     }
 
     /// The format of what it makes, which comes as floats unless it is int8.
@@ -148,8 +148,7 @@ impl Layer {
         residual: Option<&Format>,
     ) -> Result<(QWeights, Epilogue)> {
         let n = self.out_channels();
-        let scale = weights.f32(&self.name_of("weight_scale"), &[n])?;
-        check_scales(&self.name_of("weight_scale"), &scale)?;
+        let scale = weight_scale(weights, &self.name, n)?;
         let bias = weights.f32(&self.name_of("bias"), &[n])?;
         check_bias(&self.name, &bias)?;
         let quantised = QWeights::new(&self.name_of("weight"), self.int8_weight(weights)?, scale)?;
@@ -176,4 +175,17 @@ impl Layer {
         };
         Ok(quantisation.clone())
     }
+}
+
+/// Whether the weight of layer `name` is stored in int8.
+pub(super) fn is_int8(weights: &dyn Weights, name: &str) -> bool {
+    weights.info(&format!("{name}.weight")).is_some_and(|info| info.dtype == Dtype::I8)
+}
+
+/// The scales [n] of the int8 weight of layer `name`.
+pub(super) fn weight_scale(weights: &dyn Weights, name: &str, n: usize) -> Result<Vec<f32>> {
+    let name = format!("{name}.weight_scale");
+    let scale = weights.f32(&name, &[n])?;
+    check_scales(&name, &scale)?;
+    Ok(scale)
 }

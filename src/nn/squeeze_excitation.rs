@@ -4,6 +4,7 @@
 //! the picture is not read again; bytes are multiplied in place, for a dot of integers has no room for a gate. The two layers are
 //! always computed in f32; a file may store them in int8.
 
+use super::layer::{is_int8, weight_scale};
 use super::map::{Format, Map, View};
 use super::{Context, Depthwise2d, Origin, RowSums};
 use crate::Result;
@@ -12,7 +13,7 @@ use crate::kernels::elementwise_i8::scale_i8;
 use crate::kernels::gemv_f32::Gemv;
 use crate::kernels::pool_f32::mean_pool;
 use crate::kernels::pool_i8::mean_pool_i8;
-use crate::quant::{check_scales, hardsigmoid};
+use crate::quant::hardsigmoid;
 use crate::simd::Best;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -119,12 +120,11 @@ impl SqueezeExcitation {
 fn linear(weights: &dyn Weights, name: &str, (k, n): (usize, usize), activation: Activation) -> Result<Gemv> {
     let (weight, shape) = (format!("{name}.weight"), [n, k, 1, 1]);
     let bias = weights.f32(&format!("{name}.bias"), &[n])?;
-    if weights.info(&weight).is_none_or(|info| info.dtype != Dtype::I8) {
+    if !is_int8(weights, name) {
         return Ok(Gemv::new(&weights.f32(&weight, &shape)?, bias, activation));
     }
     weights.check(&weight, &shape, &[Dtype::I8])?;
-    let scale = weights.f32(&format!("{name}.weight_scale"), &[n])?;
-    check_scales(&format!("{name}.weight_scale"), &scale)?;
+    let scale = weight_scale(weights, name, n)?;
     let mut values = Vec::with_capacity(n * k);
     weights.byte_rows(&weight, &shape, Dtype::I8, &mut |_, row| values.extend(row.iter().map(|w| *w as i8)))?;
     Ok(Gemv::int8(&values, scale, bias, activation))
