@@ -9,23 +9,18 @@ const pairs =
 const handedOver =
   "The largest layers reach 1.8x on the two virtual cores; layers of 0.1 to 1 ms lose more to the handing over of work, and a squeeze layer's gate is computed by one thread. At times the host lets the two cores do the work of 1.4, as repeated runs show on an unchanged single core, and Linux leaves both threads on one.";
 const firstOnThreads =
-  'Linux leaves both threads on one core for up to 50 ms after they slept, as /proc shows: the first four or five runs then take as long as on one thread. A pause before them, a warm-up on one thread alone and less waiting awake change nothing of it.';
+  'On the host of Zen 4, Linux leaves both threads on one core for up to 50 ms after they slept, as /proc shows: the first four or five runs then take as long as on one thread. A pause before them, a warm-up on one thread alone and less waiting awake change nothing of it.';
 const busy = 'The steps in the part of Zen 3 are of a host that was busy: the same code has none on Zen 4 and Zen 5.';
 
-/** Why a goal is missed and what was tried, by model, dtype and figure (goals.mjs), as `large224 f32, of the limit`. */
+/** Why a goal is missed and what was tried, by model, dtype and figure (goals.mjs), as `large224 f32, of the limit`, or by figure for all models. */
 export const goalNotes = {
   'lraspp320 f32, of the limit': dense,
   'lraspp320 f32, over the best peer': 'As for its share of the limit.',
   'large224 f32, of the limit': streamed,
   'large224 f32, over the best peer': 'As for its share of the limit.',
-  'frcnn320 f32, 2 threads over 1': handedOver,
-  'frcnn320 int8, 2 threads over 1': handedOver,
-  'lraspp320 f32, 2 threads over 1': handedOver,
-  'lraspp320 int8, 2 threads over 1': handedOver,
   'large224 int8, over the best peer': pairs,
-  'lraspp320 int8, first run, 2 threads': firstOnThreads,
-  'large224 int8, first run, 2 threads': firstOnThreads,
-  'default-segmenter int8, first run, 2 threads': firstOnThreads,
+  '2 threads over 1': handedOver,
+  'first run, 2 threads': firstOnThreads,
 };
 
 /** Why time jumps between two points of a series, by series and dtype, as `LR-ASPP by picture side, f32`. */

@@ -27,11 +27,13 @@ function cell({ value, goal, met }) {
 function glance(results) {
   const rows = judged(results);
   const all = rows.flatMap(({ model, dtype, figures }) =>
-    figures.map((figure) => ({ ...figure, name: `${model} ${dtype}, ${figure.title}` })),
+    figures.map((figure) => {
+      const name = `${model} ${dtype}, ${figure.title}`;
+      return { ...figure, name, note: goalNotes[name] ?? goalNotes[figure.title] };
+    }),
   );
   const [met, missed] = [true, false].map((wanted) => all.filter((figure) => figure.met === wanted));
-  const line = ({ name, value, goal }) =>
-    `* ${[`${name}: ${value} of ${goal}.`, goalNotes[name] ?? ''].join(' ').trim()}\n`;
+  const line = ({ name, value, goal, note = '' }) => `* ${`${name}: ${value} of ${goal}. ${note}`.trim()}\n`;
   const kind = hasExactDot(results.peak) ? 'with' : 'without';
   const body = table(
     ['model', 'dtype', ...titles],
