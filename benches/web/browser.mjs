@@ -5,6 +5,9 @@ import { ensureChromium } from '../../pkg-config/toolchain.mjs';
 // A job that is silent for so long has hung; the slowest takes half a minute.
 const patience = 180_000;
 
+// A new page's own threads are busy for as long, and take turns with the engine's: on two cores, both of an engine's threads then share one for a while.
+const settling = 1000;
+
 function inWorker({ script, job, patience }) {
   return new Promise((resolve) => {
     const worker = new Worker(script);
@@ -32,6 +35,7 @@ export async function launch(origin, jsFlags) {
     try {
       const page = await context.newPage();
       await page.goto(`${origin}/bench/page.html`);
+      await page.waitForTimeout(settling);
       return await page.evaluate(inWorker, { script, job, patience });
     } catch (error) {
       return { error: error.message };

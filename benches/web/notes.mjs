@@ -9,7 +9,7 @@ const pairs =
 const handedOver =
   "The largest layers reach 1.8x on the two virtual cores; layers of 0.1 to 1 ms lose more to the handing over of work, and a squeeze layer's gate is computed by one thread. At times the host lets the two cores do the work of 1.4, as repeated runs show on an unchanged single core, and Linux leaves both threads on one.";
 const firstOnThreads =
-  'On the host of Zen 4, Linux leaves both threads on one core for up to 50 ms after they slept, as /proc shows: the first four or five runs then take as long as on one thread. A pause before them, a warm-up on one thread alone and less waiting awake change nothing of it.';
+  "Where other threads want one of the two cores, as Chromium does for a new page, Linux puts both of the engine's threads on the other one, and leaves them there for up to 50 ms, as /proc shows: the first runs then take as long as on one thread. A warm-up on one thread alone or until the runs are even, and longer or shorter waits between layers change nothing of it.";
 const busy = 'The steps in the part of Zen 3 are of a host that was busy: the same code has none on Zen 4 and Zen 5.';
 
 /** Why a goal is missed and what was tried, by model, dtype and figure (goals.mjs), as `large224 f32, of the limit`, or by figure for all models. */
