@@ -27,10 +27,10 @@ pub const ELEMENT: usize = 16;
 /// A multiply-accumulate whose weight comes from memory for it alone.
 pub const STREAMED: usize = 5;
 
-/// The least cost of a region that is shared, 40 us on one core. Of MobileNetV3-Large in Chromium on Zen 3 (2026), 23.7 ms on one thread, two
-/// threads take 13.3 ms with any least cost from 2^16 to 2^20, and 14.9 with 2^22.
+/// The least cost of a region that is shared, 20 us on one core. With twice as much, gates and their products are of one thread: the fastest runs of LR-ASPP and
+/// MobileNetV3-Large in int8 on two threads in Chromium on Zen 4 (November 2026) take 2 % and 3 % longer; with half as much, as long.
 #[cfg(feature = "threads")]
-const LEAST_COST: usize = 1 << 20;
+const LEAST_COST: usize = 1 << 19;
 /// What a thread claims at once of small tasks, 10 us: two threads that claimed each task of 1 us alone waited for each other, and were as slow as one.
 #[cfg(feature = "threads")]
 const CLAIM_COST: usize = 1 << 18;
