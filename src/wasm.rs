@@ -6,7 +6,7 @@ use crate::models::registry::{Entry, Task, describe, entry};
 use crate::models::{Model, Options, Output, Raw};
 use crate::nn::Context;
 use crate::simd::{Best, DotKind, Simd};
-use crate::tensor::{Tensor, Workspace};
+use crate::tensor::Workspace;
 use crate::weights::{Blank, Metadata, SafeTensorsFile, Source, StateDict, Weights};
 use crate::{Error, Result};
 use ::safetensors::Dtype;
@@ -229,12 +229,15 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::run`].
     pub fn profile(&mut self, rgba: &Uint8Array, width: usize, height: usize) -> std::result::Result<JsValue, JsValue> {
-        let mut layers = Vec::new();
+        let mut layers: Vec<Layer> = Vec::new();
         let mut last = now();
-        let mut record = |name: &str, _: &Tensor| {
-            let at = now();
-            layers.push(Layer { name: name.to_string(), ms: at - last });
-            last = at;
+        let mut record = |name: &str| {
+            let ms = now() - last;
+            last += ms;
+            match layers.iter_mut().find(|layer| layer.name == name) {
+                Some(layer) => layer.ms += ms,
+                None => layers.push(Layer { name: name.to_string(), ms }),
+            }
         };
         let times = self.steps(rgba, (width, height), &Options::default(), Some(&mut record)).map_err(throw)?;
         let seen: f64 = layers.iter().map(|layer| layer.ms).sum();
@@ -350,12 +353,12 @@ impl Engine {
         rgba: &Uint8Array,
         (width, height): (usize, usize),
         options: &Options,
-        observer: Option<&'a mut crate::nn::Observer<'a>>,
+        clock: Option<&'a mut dyn FnMut(&str)>,
     ) -> Result<[f64; 3]> {
         self.rgba.resize(rgba.length() as usize, 0);
         rgba.copy_to(&mut self.rgba);
         let image = Image::new(&self.rgba, width, height)?;
-        let mut cx = Context { workspace: std::mem::take(&mut self.workspace), observer, ..Context::default() };
+        let mut cx = Context { workspace: std::mem::take(&mut self.workspace), clock, ..Context::default() };
         let start = now();
         let input = self.model.preprocess(&mut cx, image);
         let (size, prepared) = (input.size, now());

@@ -17,6 +17,7 @@ use mobilesight::nn::Context;
 use mobilesight::nn::boxes::{Box2d, Candidate, iou};
 use mobilesight::tensor::Tensor;
 use mobilesight::weights::SafeTensorsFile;
+use std::collections::HashSet;
 use support::picture;
 
 // The same list runs in a browser.
@@ -141,11 +142,9 @@ fn a_picture_of_one_feature_pixel() {
     assert!(found.iter().all(|d| d.b.iter().all(|v| (0.0..=5.001).contains(v))), "{found:?}");
 }
 
-/// Who watches sees all boxes at once, and nobody else's detections differ by a bit.
-#[test]
-fn boxes_in_chunks_give_the_same_bits() {
+/// A detector of three chunks of boxes and more.
+fn of_many_boxes() -> FasterRcnn {
     let default = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(7);
-    // Three chunks and more.
     let rpn = RpnConfig { pre_nms_top_n: 1000, post_nms_top_n: 450, score_thresh: 0.0, nms_thresh: 1.0 };
     let config = FasterRcnnConfig {
         inverted_residual_setting: inverted_residual_setting(Arch::Large, 0.35, true, false),
@@ -155,7 +154,13 @@ fn boxes_in_chunks_give_the_same_bits() {
         rpn,
         ..default
     };
-    let model = FasterRcnn::load(&GeneratedWeights, config).expect("generated weights fit");
+    FasterRcnn::load(&GeneratedWeights, config).expect("generated weights fit")
+}
+
+/// Who watches sees all boxes at once, and nobody else's detections differ by a bit.
+#[test]
+fn boxes_in_chunks_give_the_same_bits() {
+    let model = of_many_boxes();
     let rgba = picture(90, 90);
     let image = Image::new(&rgba, 90, 90).expect("a picture");
     let mut boxes = 0;
@@ -170,4 +175,27 @@ fn boxes_in_chunks_give_the_same_bits() {
     let bits = |d: &Candidate| (d.b.map(f32::to_bits), d.score.to_bits(), d.group);
     assert!(!whole.is_empty());
     assert!(whole.iter().map(bits).eq(chunks.iter().map(bits)), "{whole:?} against {chunks:?}");
+}
+
+/// The clock tells of the stages that an observer sees, and runs what runs otherwise: boxes in chunks.
+#[test]
+fn the_clock_runs_what_runs_otherwise() {
+    let rgba = picture(90, 90);
+    let image = Image::new(&rgba, 90, 90).expect("a picture");
+    let names = |model: &dyn Model| {
+        let (mut seen, mut timed) = (Vec::new(), Vec::new());
+        let mut watch = |name: &str, _: &Tensor| seen.push(name.to_string());
+        run(model, &mut Context { observer: Some(&mut watch), ..Context::default() }, image);
+        let mut clock = |name: &str| timed.push(name.to_string());
+        run(model, &mut Context { clock: Some(&mut clock), ..Context::default() }, image);
+        (seen, timed)
+    };
+    let (seen, timed) = names(&lraspp());
+    assert_eq!(timed, seen);
+    let (seen, mut timed) = names(&of_many_boxes());
+    let parts = timed.iter().filter(|name| *name == "roi_heads.box_roi_pool").count();
+    assert!(parts >= 3, "{parts} parts of the boxes");
+    let mut met = HashSet::new();
+    timed.retain(|name| met.insert(name.clone()));
+    assert_eq!(timed, seen);
 }

@@ -25,6 +25,7 @@ pub use map::{Format, Lent, Map, Quantisation, View};
 pub use squeeze_excitation::SqueezeExcitation;
 
 use crate::tensor::{Tensor, Workspace};
+use std::fmt::Display;
 
 /// Called with a stage's state_dict path and its output, once it is computed.
 pub type Observer<'a> = dyn FnMut(&str, &Tensor) + 'a;
@@ -48,15 +49,26 @@ pub type ActivationObserver<'a> = dyn FnMut(&str, &Tensor, Origin) + 'a;
 pub struct Context<'a> {
     /// Lends the activations' memory.
     pub workspace: Workspace,
-    /// Who watches the models' stages (goldens, a profile), if anybody does.
+    /// Who watches the models' stages (goldens), if anybody does.
     pub observer: Option<&'a mut Observer<'a>>,
+    /// Who takes the time of the models' stages (a profile), if anybody does: what runs is what runs otherwise, and a stage that is done in
+    /// parts is told of after each.
+    pub clock: Option<&'a mut dyn FnMut(&str)>,
     /// Who watches every activation (calibration), if anybody does.
     pub activations: Option<&'a mut ActivationObserver<'a>>,
 }
 
 impl Context<'_> {
-    /// Shows a stage's output to the observer, if there is one.
-    pub fn observe<'a>(&mut self, name: impl std::fmt::Display, output: impl Into<View<'a>>) {
+    /// Tells the clock, if there is one, that a stage is done.
+    pub fn lap(&mut self, name: impl Display) {
+        if let Some(clock) = &mut self.clock {
+            clock(&name.to_string());
+        }
+    }
+
+    /// Shows a stage's output to the observer, if there is one; the stage is done.
+    pub fn observe<'a>(&mut self, name: impl Display, output: impl Into<View<'a>>) {
+        self.lap(&name);
         if self.observer.is_none() {
             return;
         }

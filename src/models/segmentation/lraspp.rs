@@ -138,6 +138,7 @@ impl Segmenter for Lraspp {
             cx.give(alone);
         }
         let scores = self.low_classifier.forward(cx, &low, 0, Some((&fine).into()), None).into_f32(cx);
+        cx.lap("classifier.low_classifier");
         cx.workspace.give_tensor(fine);
         cx.give(low);
         scores
