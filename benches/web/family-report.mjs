@@ -1,6 +1,7 @@
 // benches/FAMILY.md, and the columns of README.md that a browser fills in.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ratio } from './goals.mjs';
 import { circumstances, megabytes, table, times } from './markdown.mjs';
 
 const ms = (value) => value.toFixed(value < 100 ? 1 : 0);
@@ -18,7 +19,7 @@ function section(results) {
       ms(run.median_ms),
       ms(run.min_ms),
       `${run.spread_percent.toFixed(0)} %`,
-      times(f32 ? f32.median_ms / run.median_ms : undefined),
+      times(f32 ? ratio(f32, run) : undefined),
       ms(run.load_ms),
       megabytes(run.peak_bytes),
     ];

@@ -2,6 +2,7 @@
 import { total } from './macs.mjs';
 import { megabytes, times } from './markdown.mjs';
 import { models } from './models.mjs';
+import { median } from './statistics.mjs';
 
 /** Whether the one-instruction dot is exact: VNNI's, or Arm's. int8's limit is three times f32's with it, so other goals hold. */
 export const hasExactDot = ({ dot }) => dot === 'unsigned' || dot === 'signed';
@@ -35,10 +36,19 @@ export function share({ model, dtype, threads, median_ms }, peak) {
 
 const same = (a) => (b) => a.model === b.model && a.dtype === b.dtype && a.threads === b.threads;
 
+/**
+ * How many times as long as `b` `a` took: the median of each launch's own ratio, since a machine is slower in some launches than in others. Of the medians of all where one of
+ * the two failed in a launch.
+ */
+export function ratio(a, b) {
+  const [of, to] = [a, b].map(({ launch_medians_ms }) => launch_medians_ms);
+  return of.length === to.length ? median(of.map((time, i) => time / to[i])) : a.median_ms / b.median_ms;
+}
+
 /** How many times faster than the fastest peer at the same work; undefined without one. */
 export function overBestPeer(run, runs) {
   const peers = runs.filter(same(run)).filter(({ engine }) => engine !== 'mobilesight');
-  return peers.length ? Math.min(...peers.map(({ median_ms }) => median_ms)) / run.median_ms : undefined;
+  return peers.length ? Math.min(...peers.map((peer) => ratio(peer, run))) : undefined;
 }
 
 const isInt8 = ({ dtype }) => dtype === 'int8';
@@ -72,13 +82,13 @@ const figures = [
   },
   {
     title: 'over own f32',
-    value: (one, two, { runs }) => (isInt8(one) ? ownFloat(one, runs)?.median_ms / one.median_ms : undefined),
+    value: (one, two, { runs }) => (isInt8(one) && ownFloat(one, runs) ? ratio(ownFloat(one, runs), one) : undefined),
     least: (one, at) => (isInt8(one) ? overFloat[one.model]?.[at] : undefined),
     write: times,
   },
   {
     title: '2 threads over 1',
-    value: (one, two) => two && one.median_ms / two.median_ms,
+    value: (one, two) => two && ratio(one, two),
     least: ({ model }) => overOneThread[model],
     write: times,
   },

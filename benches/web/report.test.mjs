@@ -15,7 +15,8 @@ import { medianLayers } from './statistics.mjs';
 
 const run = (engine, dtype, threads, median_ms, more = {}) => {
   const bytes = { peak_bytes: 60e6, weights_memory_bytes: 20e6 };
-  return { engine, model: 'large224', dtype, threads, median_ms, first_ms: median_ms * 1.4, ...bytes, ...more };
+  const times = { median_ms, launch_medians_ms: [median_ms], first_ms: median_ms * 1.4 };
+  return { engine, model: 'large224', dtype, threads, ...times, ...bytes, ...more };
 };
 
 /** Of large224 in int8 on a CPU whose dot is `dot`, by title. */
@@ -42,6 +43,21 @@ test('a CPU with an exact dot has the goals of one', () => {
     expect(found['over own f32']).toMatchObject({ value: '1.20x', goal: '1.60x', met: false });
     expect(found['over the best peer']).toMatchObject({ value: '2.70x', goal: '2.80x', met: false });
   }
+});
+
+test('each launch has its own ratios, of the same minutes', () => {
+  const slow = (dtype, threads, launches) =>
+    run('mobilesight', dtype, threads, launches[1], { launch_medians_ms: launches });
+  const found = figuresOf('saturating', [
+    slow('f32', 1, [12, 13, 24]),
+    slow('int8', 1, [10, 20, 19]),
+    slow('int8', 2, [5, 11, 9.5]),
+    run('litert', 'int8', 1, 27),
+  ]);
+  expect(found['over own f32'].value).toBe('1.20x');
+  expect(found['2 threads over 1'].value).toBe('2.00x');
+  // It failed in two launches of the three.
+  expect(found['over the best peer'].value).toBe('1.35x');
 });
 
 test('two threads have a first run and a memory of their own', () => {
