@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! for block of up to 80 pixels, and group of up to 16 panels        (a task)
-//!     for chunk of up to 512 steps of k
+//!     for chunk of up to 512 steps of k, more where the block has fewer pixels
 //!         a = the pixels' taps, one after the other, in the form that the dot takes
 //!         for panel of 8 columns
 //!             for tile of 5 pixels: acc = start or acc; for step: acc += a[., step] . b[step, .]
@@ -160,7 +160,7 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
         let (mut tap, mut done) = (0, 0);
         while share.first_step < steps {
             share.weight_step = part.map_or(0, |part| part.taps[tap] * run) + done;
-            share.steps = CHUNK_STEPS.min(run - done);
+            share.steps = (BLOCK_ROWS * CHUNK_STEPS / share.rows).min(run - done);
             // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch; tasks differ in
             // pixels or in panels, and after the last step all sums are written.
             unsafe {
