@@ -123,7 +123,7 @@ fn activations_on_both_sides_of_their_bends() {
 
 #[test]
 fn conv_pointwise_at_every_remainder_of_the_tile() {
-    for m in (1..=30).chain([96, 97, 191, 193]) {
+    for m in (1..=30).chain([96, 97, 191, 192, 193, 385]) {
         for n in [1, 7, 8, 9, 15, 16, 65, 72] {
             let s = Shape { h: 1, w: m, c: 5, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
             run_conv::<Best>(s, ACTIVATIONS[(m + n) % 4], 0, m % 2 == 0);
@@ -146,11 +146,11 @@ fn conv_3x3_over_rows_of_pixels_and_halos() {
 /// Sums of more than a pass: parts of one tap, and several taps; 12,544 steps are fc6's.
 #[test]
 fn conv_over_several_passes() {
-    for (w, c, n) in [(7, 769, 9), (13, 1600, 16), (2, 12544, 8)] {
+    for (w, c, n) in [(7, 1025, 9), (13, 1600, 16), (2, 12544, 8)] {
         let s = Shape { h: 1, w, c, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
         run_conv::<Best>(s, Activation::Relu, 0, true);
     }
-    for (h, w, c, n) in [(5, 7, 256, 12), (3, 4, 90, 8), (2, 3, 300, 7)] {
+    for (h, w, c, n) in [(5, 7, 256, 12), (3, 4, 150, 8), (2, 3, 400, 7)] {
         let s = Shape { h, w, c, n, kernel: 3, stride: 1, padding: 1, dilation: 1 };
         run_conv::<Best>(s, Activation::Identity, 1, true);
     }
