@@ -5,11 +5,6 @@ use crate::parallel;
 /// Columns of a panel.
 pub const NR: usize = 8;
 
-/// Floats of a cache line.
-const LINE: usize = 16;
-/// The most floats that are prefetched, 1 MB: the first of more would have left a second-level cache before the last are there.
-const MOST_PREFETCHED: usize = 1 << 18;
-
 /// Weights in panels of [`NR`] columns: the panel's biases, then k rows of [`NR`]; columns past n are zero.
 #[derive(Debug)]
 pub struct PackedB {
@@ -60,25 +55,6 @@ impl PackedB {
 
     /// The panels.
     pub fn data(&self) -> &[f32] {
-        &self.data
-    }
-
-    /// The panels, on their way from memory to the second-level cache where they fit it.
-    ///
-    /// A GEMM fetches them at the pace of its multiplications: the CPU looks some ten steps of the sum ahead, five cache lines, and waits for them at the
-    /// first tile of each panel. Asked for one after the other, more lines are on their way at once: 600 KB cost a GEMM of 48 pixels 38 us instead of 55, in
-    /// Chromium on Zen 4 (November 2026), and MobileNetV3-Large at 224 takes 1.5 % less time, LR-ASPP at 320 0.4 %, in runs that alternate. One load a
-    /// page alone, for the page tables, gains half of it. int8 weights, a quarter as many bytes, gain nothing.
-    ///
-    /// On more threads than one the others would wait for it.
-    pub fn prefetched(&self) -> &[f32] {
-        if parallel::threads() == 1 && self.data.len() <= MOST_PREFETCHED {
-            let mut seen = [0; 4];
-            for lines in self.data.chunks_exact(4 * LINE) {
-                seen.iter_mut().enumerate().for_each(|(i, seen)| *seen |= lines[i * LINE].to_bits());
-            }
-            std::hint::black_box(seen);
-        }
         &self.data
     }
 }

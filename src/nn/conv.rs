@@ -262,7 +262,7 @@ impl Conv2d {
             a: (input.data(), at),
             taps: &taps[..self.kernel],
             segment: self.kernel * input.c,
-            b: scaled.as_deref().unwrap_or_else(|| packed.prefetched()),
+            b: scaled.as_deref().unwrap_or(packed.data()),
             k: packed.k,
             n: packed.n,
             activation: self.layer.activation,

@@ -102,7 +102,7 @@ impl Pair<'_> {
             expand: Expand {
                 size: (input.h, input.w),
                 a: (input.data(), pixels(&input)),
-                b: panels.prefetched(),
+                b: panels.data(),
                 k: panels.k,
                 activation: self.expand.activation(),
             },
