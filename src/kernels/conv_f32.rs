@@ -29,7 +29,7 @@ const MAX_ROWS: usize = 6;
 /// Steps of a pass: 8 columns of them are a first-level cache of 32 KB. Its lines come as soon as they are asked for from the second level, too, while a pass more
 /// reads and writes c: with 768, Faster R-CNN in f32 takes 1 % longer in Chromium on Zen 4 (November 2026); with 1280 and 1600, as long.
 const KC: usize = 1024;
-/// Tiles of a block: with half as many, b streams twice as often from the second level or beyond, and Faster R-CNN and LR-ASPP take half a percent longer.
+/// Tiles of a block: with half as many, b streams twice as often from the second level or beyond, and Faster R-CNN takes half a percent longer.
 const BLOCK_TILES: usize = 32;
 const GROUP_PANELS: usize = 8;
 /// What a task of fewer panels should still cost, 20 us: small tasks end together, smaller ones cost more than they save.
