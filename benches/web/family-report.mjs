@@ -19,7 +19,7 @@ function section(results) {
       ms(run.median_ms),
       ms(run.min_ms),
       `${run.spread_percent.toFixed(0)} %`,
-      times(f32 ? ratio(f32, run) : undefined),
+      times(ratio(f32, run)),
       ms(run.load_ms),
       megabytes(run.peak_bytes),
     ];

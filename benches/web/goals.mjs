@@ -38,9 +38,10 @@ const same = (a) => (b) => a.model === b.model && a.dtype === b.dtype && a.threa
 
 /**
  * How many times as long as `b` `a` took: the median of each launch's own ratio, since a machine is slower in some launches than in others. Of the medians of all where one of
- * the two failed in a launch.
+ * the two failed in a launch; undefined without one of them.
  */
 export function ratio(a, b) {
+  if (!a || !b) return undefined;
   const [of, to] = [a, b].map(({ launch_medians_ms }) => launch_medians_ms);
   return of.length === to.length ? median(of.map((time, i) => time / to[i])) : a.median_ms / b.median_ms;
 }
@@ -82,13 +83,13 @@ const figures = [
   },
   {
     title: 'over own f32',
-    value: (one, two, { runs }) => (isInt8(one) && ownFloat(one, runs) ? ratio(ownFloat(one, runs), one) : undefined),
+    value: (one, two, { runs }) => (isInt8(one) ? ratio(ownFloat(one, runs), one) : undefined),
     least: (one, at) => (isInt8(one) ? overFloat[one.model]?.[at] : undefined),
     write: times,
   },
   {
     title: '2 threads over 1',
-    value: (one, two) => two && ratio(one, two),
+    value: ratio,
     least: ({ model }) => overOneThread[model],
     write: times,
   },
