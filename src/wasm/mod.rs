@@ -1,15 +1,18 @@
 //! What JavaScript sees; everything that names the browser is here, and nothing else is. www/lib/engine.ts has the same in
 //! TypeScript.
 
+mod js_file;
+
 use crate::image::Image;
 use crate::models::registry::{Entry, Task, describe, entry};
 use crate::models::{Model, Options, Output, Raw};
 use crate::nn::Context;
 use crate::simd::{Best, DotKind, Simd};
 use crate::tensor::Workspace;
-use crate::weights::{Blank, Metadata, SafeTensorsFile, Source, StateDict, Weights};
+use crate::weights::{Blank, Metadata, SafeTensorsFile, StateDict, Weights};
 use crate::{Error, Result};
 use ::safetensors::Dtype;
+use js_file::JsFile;
 use js_sys::{Float32Array, Object, Reflect, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -32,40 +35,6 @@ extern "C" {
 pub fn start() {
     #[cfg(debug_assertions)]
     console_error_panic_hook::set_once();
-}
-
-/// A file in JavaScript's memory, in the parts in which it came, not copied into one; where each begins, and where the last one ends.
-struct JsFile {
-    parts: Vec<Uint8Array>,
-    starts: Vec<usize>,
-}
-
-impl JsFile {
-    fn new(parts: Vec<Uint8Array>) -> JsFile {
-        let mut starts = vec![0];
-        starts.extend(parts.iter().scan(0, |end, part| {
-            *end += part.length() as usize;
-            Some(*end)
-        }));
-        JsFile { parts, starts }
-    }
-}
-
-impl Source for JsFile {
-    fn len(&self) -> usize {
-        self.starts[self.parts.len()]
-    }
-
-    fn read(&self, mut offset: usize, mut into: &mut [u8]) {
-        let mut part = self.starts.partition_point(|start| *start <= offset) - 1;
-        while !into.is_empty() {
-            let first = offset - self.starts[part];
-            let count = into.len().min(self.starts[part + 1] - offset);
-            let (now, rest) = into.split_at_mut(count);
-            self.parts[part].subarray(first as u32, (first + count) as u32).copy_to(now);
-            (offset, into, part) = (offset + count, rest, part + 1);
-        }
-    }
 }
 
 /// An error as JavaScript gets it: { code, message }.

@@ -1,4 +1,4 @@
-/** What the generated `engine/<module>/mobilesight.js` exports, as src/wasm.rs writes it. */
+/** What the generated `engine/<module>/mobilesight.js` exports, as src/wasm/mod.rs writes it. */
 
 /** What a run gives; the fields of the model's task are set. The arrays are the caller's own, not views of WebAssembly memory. */
 export interface EngineResult {
