@@ -20,6 +20,7 @@ pub mod models;
 pub mod nn;
 pub mod parallel;
 pub mod preprocess;
+pub mod profile;
 pub mod qnnpack;
 pub mod quant;
 #[cfg(feature = "cli")]

@@ -7,6 +7,7 @@ use crate::image::Image;
 use crate::models::registry::{Entry, Task, describe, entry};
 use crate::models::{Model, Options, Output, Raw};
 use crate::nn::Context;
+use crate::profile::{Layer, Profile};
 use crate::simd::{Best, DotKind, Simd};
 use crate::tensor::Workspace;
 use crate::weights::{Blank, Metadata, SafeTensorsFile, StateDict, Weights};
@@ -108,13 +109,6 @@ impl From<JsOptions> for Options {
     }
 }
 
-/// A layer of a profile.
-#[derive(Serialize)]
-struct Layer {
-    name: String,
-    ms: f64,
-}
-
 /// A loaded model and the memory it runs in.
 #[wasm_bindgen]
 pub struct Engine {
@@ -198,17 +192,10 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::run`].
     pub fn profile(&mut self, rgba: &Uint8Array, width: usize, height: usize) -> std::result::Result<JsValue, JsValue> {
-        let mut layers: Vec<Layer> = Vec::new();
-        let mut last = now();
-        let mut record = |name: &str| {
-            let ms = now() - last;
-            last += ms;
-            match layers.iter_mut().find(|layer| layer.name == name) {
-                Some(layer) => layer.ms += ms,
-                None => layers.push(Layer { name: name.to_string(), ms }),
-            }
-        };
-        let times = self.steps(rgba, (width, height), &Options::default(), Some(&mut record)).map_err(throw)?;
+        let mut profile = Profile::start(now);
+        let mut clock = |name: &str| profile.lap(name);
+        let times = self.steps(rgba, (width, height), &Options::default(), Some(&mut clock)).map_err(throw)?;
+        let mut layers = profile.layers;
         let seen: f64 = layers.iter().map(|layer| layer.ms).sum();
         layers.push(Layer { name: "rest".to_string(), ms: times.iter().sum::<f64>() - seen });
         Ok(to_js(&layers))

@@ -5,12 +5,14 @@ use crate::progress::Progress;
 use crate::session::Session;
 use crate::{picture, report};
 use anyhow::Result;
+use mobilesight::nn::Context;
+use mobilesight::profile::{self, Profile};
 use mobilesight::tensor::Tensor;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Time a model on a picture, layer by layer, with the native build's kernels
 #[derive(clap::Args)]
@@ -19,7 +21,7 @@ Examples:
   mobilesight bench --weights detector.safetensors --picture street.jpg --runs 30
   mobilesight bench --weights detector.safetensors --picture street.jpg --rpn-post-nms 50
 
-Times are medians in milliseconds, after one run that is not counted. A browser's times are those of its own WebAssembly
+Times are medians in milliseconds, after two runs that are not counted. A browser's times are those of its own WebAssembly
 modules: `npm run bench` measures them.")]
 pub struct Args {
     #[command(flatten)]
@@ -59,42 +61,44 @@ struct Bench {
     layers: Vec<Layer>,
 }
 
-/// The durations of a layer over the runs, keyed by its place.
-type Laps = BTreeMap<usize, (String, [usize; 3], Vec<Duration>)>;
-
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let mut session = Session::open(&args.model)?;
     let picture = picture::open(&args.picture)?;
     let (image, options) = (picture::borrow(&picture)?, args.rpn.options());
-    session.run(image, &options, None);
+    let mut outputs = HashMap::new();
+    // Apart from the runs that are timed: one that is observed does more.
+    let mut observer = |name: &str, output: &Tensor| {
+        outputs.insert(name.to_string(), [output.h, output.w, output.c]);
+    };
+    session.run_watched(image, &options, Context { observer: Some(&mut observer), ..Context::default() });
+    session.run(image, &options);
     let progress = Progress::new("runs", args.runs, args.progress);
-    let (mut steps, mut laps) = ([(); 3].map(|()| Vec::new()), Laps::new());
+    let (mut steps, mut profiles) = ([(); 3].map(|()| Vec::new()), Vec::new());
     for _ in 0..args.runs {
-        let times = session.run(image, &options, None);
+        let start = Instant::now();
+        let mut profile = Profile::start(|| start.elapsed().as_secs_f64() * 1e3);
+        let mut clock = |name: &str| profile.lap(name);
+        let times = session.run_watched(image, &options, Context { clock: Some(&mut clock), ..Context::default() });
         steps.iter_mut().zip(times).for_each(|(step, time)| step.push(time));
-        // Apart, since a run that is watched may do more.
-        let (mut index, mut last) = (0, Instant::now());
-        let mut watch = |name: &str, output: &Tensor| {
-            let shape = [output.h, output.w, output.c];
-            let lap = laps.entry(index).or_insert_with(|| (name.to_string(), shape, Vec::new()));
-            lap.2.push(last.elapsed());
-            (index, last) = (index + 1, Instant::now());
-        };
-        session.run(image, &options, Some(&mut watch));
+        profiles.push(profile.layers);
         progress.step();
     }
     drop(progress);
-    let layers = laps.into_values().map(|(name, output, times)| Layer { name, output, ms: median(times) });
-    let layers = layers.collect();
+    let layer = |(i, layer): (usize, &profile::Layer)| Layer {
+        name: layer.name.clone(),
+        output: outputs[&layer.name],
+        ms: median(profiles.iter().map(|layers| layers[i].ms).collect()),
+    };
+    let layers = profiles[0].iter().enumerate().map(layer).collect();
     let [preprocess, network, postprocess] = steps.map(median);
     report::write(&Bench { runs: args.runs, preprocess, network, postprocess, layers }, args.json)
 }
 
-/// In milliseconds.
-pub fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort();
-    times[times.len() / 2].as_secs_f64() * 1e3
+/// Of times in milliseconds.
+pub fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 impl Display for Bench {

@@ -131,7 +131,7 @@ pub fn run(args: &Args) -> Result<()> {
     );
     let picture = picture::open(&args.picture)?;
     let options = Options { score_thresh: args.threshold, ..args.rpn.options() };
-    session.run(picture::borrow(&picture)?, &options, None);
+    session.run(picture::borrow(&picture)?, &options);
     match task {
         Task::Detection => show_detections(args, &session, picture),
         Task::Segmentation => show_mask(args, &session, picture),

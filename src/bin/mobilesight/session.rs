@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use mobilesight::image::Image;
 use mobilesight::models::registry::{Entry, entry};
 use mobilesight::models::{Model, Options, Output};
-use mobilesight::nn::{Context, Observer};
+use mobilesight::nn::Context;
 use mobilesight::tensor::Workspace;
 use mobilesight::weights::Metadata;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A loaded model.
 pub struct Session {
@@ -23,8 +23,8 @@ pub struct Session {
     workspace: Workspace,
 }
 
-/// The times of preprocessing, of the network and of postprocessing.
-pub type Times = [Duration; 3];
+/// The milliseconds of preprocessing, of the network and of postprocessing.
+pub type Times = [f64; 3];
 
 impl Session {
     /// Reads the model.
@@ -42,8 +42,13 @@ impl Session {
     }
 
     /// Runs the three steps on `image`; the result is [`Session::output`].
-    pub fn run<'a>(&mut self, image: Image, options: &Options, observer: Option<&'a mut Observer<'a>>) -> Times {
-        let mut cx = Context { workspace: std::mem::take(&mut self.workspace), observer, ..Context::default() };
+    pub fn run(&mut self, image: Image, options: &Options) -> Times {
+        self.run_watched(image, options, Context::default())
+    }
+
+    /// [`Session::run`] under those who watch in `cx`.
+    pub fn run_watched(&mut self, image: Image, options: &Options, mut cx: Context) -> Times {
+        cx.workspace = std::mem::take(&mut self.workspace);
         let start = Instant::now();
         let input = self.model.preprocess(&mut cx, image);
         let (size, prepared) = (input.size, Instant::now());
@@ -51,7 +56,7 @@ impl Session {
         let computed = Instant::now();
         raw.postprocess(&mut cx, size, (image.height, image.width), &mut self.output);
         self.workspace = cx.workspace;
-        [prepared - start, computed - prepared, computed.elapsed()]
+        [prepared - start, computed - prepared, computed.elapsed()].map(|time| time.as_secs_f64() * 1e3)
     }
 
     /// The label of class `id`, or its number where the file names no class.

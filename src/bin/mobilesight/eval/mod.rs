@@ -14,7 +14,6 @@ use mobilesight::models::{Options, Output};
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Measure a model on labelled pictures: AP of boxes, mIoU of masks, top-1 of classes
 #[derive(clap::Args)]
@@ -133,7 +132,7 @@ struct Pass {
     options: Options,
     progress: bool,
     /// Of the network, a picture each.
-    times: Vec<Duration>,
+    times: Vec<f64>,
 }
 
 /// What the models made of a picture.
@@ -151,10 +150,10 @@ impl Pass {
         for (i, path) in pictures.iter().enumerate() {
             let picture = picture::open(path)?;
             let image = picture::borrow(&picture)?;
-            let [_, network, _] = self.model.run(image, &self.options, None);
+            let [_, network, _] = self.model.run(image, &self.options);
             self.times.push(network);
             let reference = self.reference.as_mut().map(|reference| {
-                reference.run(image, &Options::default(), None);
+                reference.run(image, &Options::default());
                 &reference.output
             });
             let size = (image.height, image.width);
