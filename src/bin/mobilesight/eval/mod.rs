@@ -131,7 +131,7 @@ struct Pass {
     reference: Option<Session>,
     options: Options,
     progress: bool,
-    /// Of the network, a picture each.
+    /// Milliseconds of the network, a picture each.
     times: Vec<f64>,
 }
 
