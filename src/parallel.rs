@@ -60,6 +60,12 @@ pub fn threads() -> usize {
     1
 }
 
+/// Part `i` of `parts` of `0..len`, all as long as each other or one longer; no product leaves 32 bits below 65,536 parts.
+pub fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
+    let start = |i: usize| len / parts * i + len % parts * i / parts;
+    start(i)..start(i + 1)
+}
+
 /// Calls `f(0), …, f(tasks - 1)`, each of `cost`, in any order where it is shared.
 pub fn for_each(tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
     share(tasks, cost, &|claims| claims.for_each(|claim| claim.for_each(&f)));
@@ -244,4 +250,21 @@ fn stay_awake() {
         }
         AWAKE.set(false);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_equal_but_for_one_and_leave_nothing_out() {
+        for (len, parts) in [(0, 1), (7, 7), (10, 3), (1 << 20, 6554), (586_240, 7328)] {
+            let mut end = 0;
+            for part in (0..parts).map(|i| part(len, parts, i)) {
+                assert!(part.start == end && (len / parts..=len / parts + 1).contains(&part.len()), "{len}: {part:?}");
+                end = part.end;
+            }
+            assert_eq!(end, len);
+        }
+    }
 }

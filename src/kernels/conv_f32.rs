@@ -110,13 +110,13 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     // Blocks of equal size: a short last block would have short tiles.
     let blocks = m.div_ceil(BLOCK_TILES * S::GEMM_ROWS);
     // A tile of few rows waits for its sums: it takes as long as a whole one.
-    let cost = m.max(S::GEMM_ROWS) * conv.n * conv.taps.len() * conv.segment / blocks;
+    let cost = (m / blocks).max(S::GEMM_ROWS) * conv.n * conv.taps.len() * conv.segment;
     let groups = panels.div_ceil(GROUP_PANELS).max(panels.min(cost / LEAST_TASK));
     parallel::for_each(blocks * groups, cost / groups, |task| {
         let (block, group) = (task / groups, task % groups);
-        let pixels = m * block / blocks..m * (block + 1) / blocks;
+        let (pixels, panels) = (parallel::part(m, blocks, block), parallel::part(panels, groups, group));
         // SAFETY: the asserts above cover every pixel; tasks differ in pixels or in panels.
-        unsafe { job.block::<S>(pixels, panels * group / groups..panels * (group + 1) / groups, &passes) };
+        unsafe { job.block::<S>(pixels, panels, &passes) };
     });
 }
 

@@ -148,11 +148,10 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
     }
     parallel::for_each(blocks * groups, m.max(MR) * n / (blocks * groups) * k, |task| {
         let (block, group) = (task / groups, task % groups);
-        let (first, end) = (m * block / blocks, m * (block + 1) / blocks);
-        let first_panel = panels * group / groups;
-        let panels = panels * (group + 1) / groups - first_panel;
-        let mut share =
-            Block { first, rows: end - first, first_panel, panels, first_step: 0, steps: 0, weight_step: 0 };
+        let pixels = parallel::part(m, blocks, block);
+        let Range { start: first_panel, end } = parallel::part(panels, groups, group);
+        let (first, rows, panels) = (pixels.start, pixels.len(), end - first_panel);
+        let mut share = Block { first, rows, first_panel, panels, first_step: 0, steps: 0, weight_step: 0 };
         let (mut scratch, steps) = (MaybeUninit::<Scratch>::uninit(), k.div_ceil(P::K));
         let places = job.places(&share);
         // Steps whose weights lie one after the other.

@@ -1,6 +1,16 @@
 /** The four modules give equal results, and the wrapper takes the best one that the page allows. */
 import type { Detection, ModuleName } from 'mobilesight';
-import { ASTRONAUT, COFFEE, DETECTOR, SEGMENTER, equalShare, expect, expectAlike, test } from './support.ts';
+import {
+  ASTRONAUT,
+  COFFEE,
+  DETECTOR,
+  INT8_SEGMENTER,
+  SEGMENTER,
+  equalShare,
+  expect,
+  expectAlike,
+  test,
+} from './support.ts';
 
 const SINGLE: readonly ModuleName[] = ['simd128', 'relaxed'];
 const THREADED: readonly ModuleName[] = ['simd128-threads', 'relaxed-threads'];
@@ -34,6 +44,33 @@ test('all modules find the same', { tag: '@both' }, async ({ blank, isolated }) 
     masks.forEach((mask, i) => {
       expect(equalShare(mask, first?.masks[i] ?? new Uint8Array())).toBeGreaterThanOrEqual(0.999);
     });
+  }
+});
+
+// Their maps have so many pixels that a product of them leaves 32 bits.
+test('long pictures are segmented by every module, threads or not', async ({ blank }) => {
+  const pictures = [
+    { weights: SEGMENTER, height: 4100 },
+    { weights: INT8_SEGMENTER, height: 2400 },
+  ];
+  for (const { weights, height } of pictures) {
+    const masks: Uint8Array[] = [];
+    for (const module of [...SINGLE, ...THREADED]) {
+      const mask = await blank.evaluate(
+        async ({ weights, height, module }) => {
+          const model = await mobilesight.createSegmenter({ weights, module });
+          const { mask } = await model.segment(inside.pattern(100, height));
+          await model.close();
+          return mask;
+        },
+        { weights, height, module },
+      );
+      expect(mask).toHaveLength(100 * height);
+      masks.push(mask);
+    }
+    const [first = new Uint8Array(), ...others] = masks;
+    expect(new Set(first).size).toBeGreaterThan(1);
+    for (const mask of others) expect(equalShare(mask, first)).toBeGreaterThanOrEqual(0.999);
   }
 });
 
