@@ -58,6 +58,26 @@ fn choose(units: &mut [Unit], bound: f64) {
     }
 }
 
+/// A bound as good as none: only what is predicted to do nothing stays int8.
+const LEAST_BOUND: f64 = 1e-6;
+
+/// Lowers `bound` until [`choose`] leaves a unit that is not left yet. Where no prediction asks for one, the first of the others is left
+/// beside those that are: what is measured is more than predicted.
+fn leave_more(units: &mut [Unit], bound: &mut f64) {
+    let before: Vec<bool> = units.iter().map(|unit| unit.left).collect();
+    while *bound > LEAST_BOUND {
+        choose(units, *bound);
+        if units.iter().zip(&before).any(|(unit, before)| unit.left && !before) {
+            return;
+        }
+        *bound *= 0.95;
+    }
+    units.iter_mut().zip(before).for_each(|(unit, before)| unit.left = before);
+    if let Some(unit) = units.iter_mut().find(|unit| !unit.left) {
+        unit.left = true;
+    }
+}
+
 /// Pictures, and a job whose ranges come from others: the rare large values that a layer meets on new pictures go past them here, too.
 pub struct Fold<'a> {
     job: Job<'a>,
@@ -165,7 +185,7 @@ impl<'a> Search<'a> {
         units.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.name.cmp(&b.name)));
         let mut bound = max_drop;
         while drop > max_drop && units.iter().filter(|unit| !unit.left).count() > 1 {
-            choose(units, bound);
+            leave_more(units, &mut bound);
             *int8 = units.iter().filter(|unit| !unit.left).flat_map(|unit| unit.layers.clone()).collect();
             (drop, _) = self.measure(int8)?;
             let work: f64 = units.iter().filter(|unit| unit.left).map(|unit| unit.work).sum();
@@ -262,5 +282,20 @@ mod tests {
         assert!(units.iter().all(|unit| !unit.left));
         choose(&mut units, 0.0);
         assert_eq!(units.each_ref().map(|unit| unit.left), [true, true, true, false]);
+    }
+
+    /// What measures above any prediction would be chosen alike for ever.
+    #[test]
+    fn each_choice_leaves_one_more_than_the_last() {
+        let mut units = [unit(0.3, 0.1), unit(0.0, 0.1), unit(0.0, 0.1)];
+        let mut bound = 0.5;
+        let mut left = || {
+            leave_more(&mut units, &mut bound);
+            bound = bound.min(predicted(&units)) * 0.5;
+            units.each_ref().map(|unit| unit.left)
+        };
+        assert_eq!(left(), [true, false, false], "the bound is lowered until it asks for one");
+        assert_eq!(left(), [true, true, false]);
+        assert_eq!(left(), [true, true, true]);
     }
 }
