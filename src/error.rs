@@ -12,15 +12,19 @@ pub enum Error {
     /// The picture cannot be used: empty, or its bytes do not fit its size.
     #[error("{0}")]
     Image(String),
+    /// The memory does not suffice for the picture.
+    #[error("{0}")]
+    OutOfMemory(String),
 }
 
 impl Error {
-    /// The stable code of DESIGN's list, for example `E_WEIGHTS_TRUNCATED`.
+    /// The stable code, one of `ErrorCode` in www/lib/errors.ts, for example `E_WEIGHTS_TRUNCATED`.
     pub fn code(&self) -> &'static str {
         match self {
             Error::WeightsTruncated(_) => "E_WEIGHTS_TRUNCATED",
             Error::WeightsMismatch(_) => "E_WEIGHTS_MISMATCH",
             Error::Image(_) => "E_IMAGE",
+            Error::OutOfMemory(_) => "E_OOM",
         }
     }
 }

@@ -13,8 +13,9 @@ pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 pub const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// torchvision's resize to a shorter side of `side`: the longer is floored.
+#[inline(never)]
 pub fn short_side((h, w): (usize, usize), side: usize) -> (usize, usize) {
-    let longer = |long: usize, short: usize| (side * long / short).max(1);
+    let longer = |long: usize, short: usize| (side as u64 * long as u64 / short as u64).max(1) as usize;
     if h <= w { (side, longer(w, h)) } else { (longer(h, w), side) }
 }
 

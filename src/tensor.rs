@@ -134,6 +134,24 @@ fn size_class(len: usize) -> usize {
     len.max(1).next_multiple_of((len.next_power_of_two() / 8).max(16))
 }
 
+/// `len` elements that are there.
+#[inline(never)]
+fn filled<T: Element>(len: usize) -> Box<[T]> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(len).unwrap_or_else(|_| out_of_memory());
+    all.resize(len, T::default());
+    all.into_boxed_slice()
+}
+
+/// Maps are what a large picture needs most memory for: where there is none, that is what is said, and not that something is broken.
+#[cold]
+fn out_of_memory() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    crate::wasm::throw_out_of_memory();
+    #[cfg(not(target_arch = "wasm32"))]
+    panic!("out of memory: give a smaller picture");
+}
+
 /// How many times as large as needed a buffer may be that is not planned: without a bound the small requests would keep the large ones busy.
 const MOST_OVER: usize = 4;
 
@@ -216,7 +234,9 @@ impl Workspace {
     }
 
     fn unfilled<T: Element>(&mut self, h: usize, w: usize, c: usize, halo: usize) -> Tensor<T> {
-        let data = self.take((h + 2 * halo) * (w + 2 * halo) * c);
+        let sides = [h + 2 * halo, w + 2 * halo, c];
+        let len = sides.into_iter().try_fold(1, usize::checked_mul).unwrap_or_else(|| out_of_memory());
+        let data = self.take(len);
         Tensor { data, h, w, c, halo }
     }
 
@@ -233,7 +253,7 @@ impl Workspace {
             let before = address(&all);
             drop(all);
             self.forget();
-            all = vec![T::default(); class].into_boxed_slice();
+            all = filled(class);
             self.plan.replace(before, address(&all));
         }
         self.plan.note(address(&all));

@@ -152,7 +152,16 @@ fn convert_takes_parameters_that_a_builder_reads() {
     }
     write(&json, r#"{"resize": 240, "crop": 192}"#).unwrap();
     text(&convert("--preset"));
-    assert_eq!(parsed(&["info", utf8(&file)])["input"], json!([192, 192]));
+    let info = parsed(&["info", utf8(&file)]);
+    assert_eq!(info["input"], json!([192, 192]));
+    // What info prints can be given back, as can an int8 file's, with its remarks.
+    write(&json, info["config"].to_string()).unwrap();
+    text(&convert("--config"));
+    assert_eq!(parsed(&["info", utf8(&file)])["config"], info["config"]);
+    let config = parsed(&["info", "www/models/street-lraspp-mobilenetv3.int8.safetensors"])["config"].clone();
+    assert!(config["quantization"].is_object(), "{config}");
+    write(&json, config.to_string()).unwrap();
+    text(&["convert", SEGMENTER, "-o", utf8(&file), "--config", utf8(&json)]);
 }
 
 /// A checkpoint of quantisation-aware training becomes an int8 file, which runs and is measured.
@@ -228,12 +237,22 @@ fn bad_input_is_refused_in_words() {
     let (cut, page, empty) = (utf8(&cut), utf8(&page), utf8(&folder));
     let readme = "www/samples/README.md";
     let eval = |weights, pictures, truth| ["eval", "--weights", weights, "--pictures", pictures, "--truth", truth];
-    let cases: [(&[&str], &str); 18] = [
+    let strips = folder.join("strips");
+    std::fs::create_dir_all(&strips).unwrap();
+    let strip = strips.join("strip.png");
+    image::RgbImage::new(30_000, 1).save(&strip).unwrap();
+    let (strip, strips) = (utf8(&strip), utf8(&strips));
+    let cases: [(&[&str], &str); 20] = [
         (&["run", "--weights", "absent.safetensors", "--picture", &picture], "absent.safetensors cannot be read"),
         (&["run", "--weights", cut, "--picture", &picture], "the weights end too early, after 100000 bytes"),
         (&["run", "--weights", page, "--picture", &picture], "HTML page"),
         (&["run", "--weights", SEGMENTER, "--picture", "absent.png"], "absent.png cannot be read"),
         (&["run", "--weights", SEGMENTER, "--picture", page], "page.png is no JPEG or PNG picture"),
+        (
+            &["run", "--weights", SEGMENTER, "--picture", strip],
+            "strip.png: a picture of 30000 x 1 is too long and narrow",
+        ),
+        (&["quantize", SEGMENTER, "--pictures", strips, "-o", "x.safetensors"], "cut it shorter"),
         (&["run", "--weights", DETECTOR, "--picture", &picture, "--mask", "mask.png"], "gives no mask"),
         (&["run", "--weights", SEGMENTER, "--picture", &picture, "--mask", "mask.jpg"], "a class map is a PNG"),
         (&["run", "--weights", CHECKPOINT, "--picture", &picture, "--draw", "drawn.png"], "nothing to draw"),

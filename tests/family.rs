@@ -127,8 +127,14 @@ fn a_setting_without_an_expansion_in_c4_is_refused() {
     setting[12].expanded_channels = setting[12].input_channels;
     let config =
         SsdliteConfig { inverted_residual_setting: setting, ..SsdliteConfig::ssdlite320_mobilenet_v3_large(91) };
-    let error = Ssdlite::load(&GeneratedWeights, config).unwrap_err();
-    assert!(error.to_string().contains("no expansion"), "{error}");
+    let refused = |config| Ssdlite::load(&GeneratedWeights, config).unwrap_err();
+    let error = refused(config);
+    assert!(error.to_string().contains("no last row of stride 2 with an expansion"), "{error}");
+    let mut setting = inverted_residual_setting(Arch::Large, 1.0, true, false);
+    setting.iter_mut().for_each(|row| row.stride = 1);
+    let config =
+        SsdliteConfig { inverted_residual_setting: setting, ..SsdliteConfig::ssdlite320_mobilenet_v3_large(91) };
+    assert_eq!(refused(config), error);
 }
 
 #[test]

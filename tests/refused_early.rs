@@ -264,7 +264,7 @@ fn a_bad_squeeze_excite_is_refused_before_there_is_room_for_its_weights() {
     }
 }
 
-/// An atrous convolution is always in f32.
+/// The layer is read as one that is always in f32.
 #[test]
 fn int8_weights_for_an_f32_name_are_refused_before_there_is_room_for_them() {
     let bytes = ("layer.0.weight", Dtype::I8, vec![N, C, 1, 1], vec![1; N * C]);

@@ -104,7 +104,8 @@ impl<'a> Cell<'a> {
             }
             S::store(enough.as_mut_ptr(), most_of_least);
         }
-        let enough = enough[0].max(enough[1]).max(enough[2].max(enough[3]));
+        // What fills up to four is none, even where no class has a finite score: the first class wins there.
+        let enough = enough[0].max(enough[1]).max(enough[2].max(enough[3])).max(f32::MIN);
         self.count = 0;
         for (class, most) in self.left.iter().enumerate() {
             self.classes[self.count] = f32::from_bits(class as u32);
@@ -158,8 +159,8 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// Writes the classes of `rows` of a picture into `out` [rows, width], of `scores` [h, w, pitch]: 256 classes at most, then the
-/// least float up to a multiple of four; none is NaN. `spans` are those of the picture's rows and columns.
+/// Writes the classes of `rows` of a picture into `out` [rows, width], of `scores` [h, w, pitch]: 256 classes at most, then
+/// minus infinity up to a multiple of four. `spans` are those of the picture's rows and columns.
 ///
 /// # Panics
 /// When `scores` is of another size than the spans or of more classes than the cell, or `out` is of another size.

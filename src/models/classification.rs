@@ -8,7 +8,7 @@ use crate::image::Image;
 use crate::kernels::Activation;
 use crate::nn::boxes::top_n;
 use crate::nn::{Context, Conv2d, Format, softmax};
-use crate::preprocess::classification;
+use crate::preprocess::{classification, short_side};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -83,6 +83,11 @@ pub(super) struct Preset {
 }
 
 impl Preset {
+    /// Of a picture of `size`, [h, w], before the crop.
+    pub(super) fn resized(&self, size: (usize, usize)) -> (usize, usize) {
+        short_side(size, self.resize)
+    }
+
     /// The square in the middle of `image`.
     pub(super) fn input(&self, cx: &mut Context, image: Image) -> Input {
         let tensor = classification(cx, image, self.resize, self.crop);
@@ -141,6 +146,10 @@ impl Classifier {
 }
 
 impl Model for Classifier {
+    fn resized(&self, size: (usize, usize)) -> (usize, usize) {
+        self.preset.resized(size)
+    }
+
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
         self.preset.input(cx, image)
     }

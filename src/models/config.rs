@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 const MOST: usize = 1 << 14;
 /// Classes that fit a mask's byte.
 const MOST_MASK_CLASSES: usize = 256;
+/// What this crate's own files say beside the parameters, for people.
+const REMARKS: [&str; 2] = ["inverted_residual_setting_columns", "quantization"];
 
 /// input, kernel, expanded, out, use_se, activation, stride, dilation.
 type Row = (usize, usize, usize, usize, bool, String, usize, usize);
@@ -85,7 +87,7 @@ fn row(
     if !known || channels.iter().any(|c| *c == 0 || *c > MOST || !c.is_multiple_of(4)) {
         let row = (input_channels, kernel, expanded_channels, out_channels, stride, dilation);
         return Err(refuse(format_args!(
-            "has a row {row:?}: kernels are 3 or 5, strides 1 or 2, channels come in fours"
+            "has a row {row:?}: kernels are 3 or 5, strides 1 or 2, dilations 1 to 16, channels come in fours"
         )));
     }
     Ok(InvertedResidualConfig {
@@ -118,14 +120,15 @@ fn check_sizes(sizes: &[usize], batch_norm_eps: f32, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a name in `config` or `preset` that no builder reads: misspelt, it would change nothing. Files may have others, for
-/// their own readers.
+/// Refuses a name in `config` or `preset` that no builder reads: misspelt, it would change nothing. What `mobilesight info` prints
+/// of a file is taken whole; files may have other names too, for their own readers.
 ///
 /// # Errors
 /// [`Error::WeightsMismatch`] names it, and those that are known.
 pub fn check_names(config: &Map<String, Value>, preset: &Map<String, Value>) -> Result<()> {
     for (given, known) in [(config, json!(FileConfig::default())), (preset, json!(FilePreset::default()))] {
-        if let Some(name) = given.keys().find(|name| known.get(name).is_none()) {
+        let is_unknown = |name: &&String| known.get(name.as_str()).is_none() && !REMARKS.contains(&name.as_str());
+        if let Some(name) = given.keys().find(is_unknown) {
             let known: Vec<&str> = known.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
             return Err(Error::WeightsMismatch(format!("{name:?} is not known; those that are: {}", known.join(", "))));
         }

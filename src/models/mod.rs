@@ -17,6 +17,7 @@ use crate::image::Image;
 use crate::nn::Context;
 use crate::nn::boxes::Candidate;
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 use classification::order;
 use detection::transform::restore;
 use segmentation::class_map;
@@ -84,11 +85,34 @@ pub struct Options {
     pub rpn_nms_thresh: Option<f32>,
 }
 
+/// Pixels of the largest input: the largest of the family's own has 1.1 million.
+const MOST_PIXELS: usize = 1 << 23;
+
 /// A loaded model.
 pub trait Model: Send + Sync {
-    /// The network's input of `image`.
+    /// Rows and columns that a picture of `size`, [h, w], is resized to.
+    fn resized(&self, size: (usize, usize)) -> (usize, usize);
+
+    /// The network's input of `image`, which [`dyn Model::check`] has let pass.
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input;
 
     /// The network; gives the input's memory back.
     fn forward(&self, cx: &mut Context, input: Input, options: &Options) -> Raw;
+}
+
+impl dyn Model + '_ {
+    /// Refuses a picture so long and narrow that it would be resized to one that no memory holds.
+    ///
+    /// # Errors
+    /// [`Error::Image`] says so.
+    pub fn check(&self, image: &Image) -> Result<()> {
+        let (h, w) = self.resized((image.height, image.width));
+        if h.checked_mul(w).is_some_and(|pixels| pixels <= MOST_PIXELS) {
+            return Ok(());
+        }
+        let (width, height) = (image.width, image.height);
+        Err(Error::Image(format!(
+            "a picture of {width} x {height} is too long and narrow for this model; cut it shorter"
+        )))
+    }
 }

@@ -146,7 +146,8 @@ pub fn entry(arch: &str) -> Result<&'static Entry> {
 /// What `file` says of itself or, where it says nothing, what its names and shapes do; `arch` and `names` are the caller's.
 ///
 /// # Errors
-/// [`Error::WeightsMismatch`] when `arch` is another one than the file's, or the file is of none that is known.
+/// [`Error::WeightsMismatch`] when `arch` is another one than the file's, or the file is of none that is known, or has not as many labels
+/// as classes.
 pub fn describe(file: &SafeTensorsFile, arch: Option<&str>, names: Option<Vec<String>>) -> Result<Metadata> {
     if let Some(said) = file.metadata()? {
         if let Some(arch) = arch.filter(|arch| *arch != said.arch) {
@@ -154,7 +155,8 @@ pub fn describe(file: &SafeTensorsFile, arch: Option<&str>, names: Option<Vec<St
             let message = format!("the weights are of {}, not of {arch}; leave arch out, or load others", said.arch);
             return Err(Error::WeightsMismatch(message));
         }
-        return Ok(Metadata { labels: names.unwrap_or(said.labels), ..said });
+        let metadata = Metadata { labels: names.unwrap_or(said.labels), ..said };
+        return metadata.check_labels().map(|()| metadata);
     }
     describe_state_dict(file, arch, names)
 }
@@ -174,5 +176,6 @@ pub fn describe_state_dict(
     let default = entry(found.arch)?.labels;
     let labels = names.unwrap_or_else(|| labels(default, num_classes));
     let (arch, config) = (found.arch.to_string(), found.config);
-    Ok(Metadata { arch, labels, config, preset: Value::Null, source: None, license: None })
+    let metadata = Metadata { arch, labels, config, preset: Value::Null, source: None, license: None };
+    metadata.check_labels().map(|()| metadata)
 }

@@ -62,7 +62,11 @@ impl Fold {
             return Err(Error::WeightsMismatch(message));
         }
         let scale: Vec<f32> = gamma.iter().zip(&var).map(|(g, v)| g / (v + eps).sqrt()).collect();
-        let shift = beta.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        let shift: Vec<f32> = beta.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        if scale.iter().chain(&shift).any(|x| !x.is_finite()) {
+            let message = format!("{name} has values that are no finite map; export the weights of the model again");
+            return Err(Error::WeightsMismatch(message));
+        }
         Ok(Fold { scale, shift })
     }
 }

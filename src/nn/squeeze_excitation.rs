@@ -83,18 +83,21 @@ impl SqueezeExcitation {
     /// hardsigmoid(fc2(relu(fc1(mean of x)))), [1, 1, c].
     fn gate(&self, cx: &mut Context, x: &Map, row_sums: Option<RowSums>) -> Tensor {
         let (h, w, c) = x.shape();
-        let mut mean = cx.workspace.tensor(1, 1, c, 0);
-        match (row_sums, x) {
+        let mut mean = match (row_sums, x) {
             (Some(RowSums::F32(sums)), _) => {
+                let mut mean = cx.workspace.tensor(1, 1, c, 0);
                 mean_pool(sums.chunks_exact(c), h * w, mean.data_mut());
                 cx.workspace.give(sums);
+                mean
             }
             (Some(RowSums::U8(sums)), Map::U8(_, quantisation)) => {
+                let mut mean = cx.workspace.tensor(1, 1, c, 0);
                 mean_pool_i8(&sums, h * w, &quantisation.params, mean.data_mut());
                 cx.workspace.give(sums);
+                mean
             }
-            _ => mean = x.mean(cx),
-        }
+            _ => x.mean(cx),
+        };
         let mut squeezed = cx.workspace.tensor(1, 1, self.squeeze, 0);
         self.fc1.run(mean.data(), squeezed.data_mut());
         self.fc2.run(squeezed.data(), mean.data_mut());

@@ -101,7 +101,7 @@ impl Job<'_> {
 ///
 /// # Errors
 /// [`Error::WeightsMismatch`] when the model cannot be loaded, is quantised already, or no layer of it can be int8;
-/// [`Error::Image`] when there is no picture.
+/// [`Error::Image`] when there is no picture, or one that the model cannot take.
 pub fn quantize(
     weights: &dyn StateDict,
     metadata: &Metadata,
@@ -119,6 +119,7 @@ pub fn quantize(
         return Err(Error::WeightsMismatch(message.to_string()));
     }
     let model = (entry(&metadata.arch)?.load)(weights, metadata)?;
+    pictures.iter().try_for_each(|picture| model.check(picture))?;
     let calibrations = calibrate(&*model, pictures, progress);
     let mut calibration = calibrations[0].clone();
     calibrations[1..].iter().for_each(|other| calibration.merge(other));

@@ -8,11 +8,10 @@ use crate::models::registry::{Entry, Task, describe, entry};
 use crate::models::{Model, Options, Output, Raw};
 use crate::nn::Context;
 use crate::profile::{Layer, Profile};
-use crate::simd::{Best, DotKind, Simd};
+use crate::simd::DotKind;
 use crate::tensor::Workspace;
 use crate::weights::{Blank, Metadata, SafeTensorsFile, StateDict, Weights};
 use crate::{Error, Result};
-use ::safetensors::Dtype;
 use js_file::JsFile;
 use js_sys::{Float32Array, Object, Reflect, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
@@ -52,6 +51,11 @@ fn to_js<T: Serialize>(value: &T) -> JsValue {
 
 fn throw(error: Error) -> JsValue {
     to_js(&JsError { code: error.code(), message: error.to_string() })
+}
+
+/// Ends a run for want of memory. The engine is of no use then; www/lib/worker.ts knows the words.
+pub(crate) fn throw_out_of_memory() -> ! {
+    wasm_bindgen::throw_str("out of memory")
 }
 
 /// What `info()` tells.
@@ -150,7 +154,7 @@ impl Engine {
             arch: self.entry.arch,
             labels: &self.metadata.labels,
             dtype: if self.int8 { "int8" } else { "f32" },
-            int8_gemm: self.int8.then(int8_gemm),
+            int8_gemm: self.int8.then(|| DotKind::of_engine().name()),
             source: self.metadata.source.as_deref(),
             license: self.metadata.license.as_deref(),
         })
@@ -202,14 +206,6 @@ impl Engine {
     }
 }
 
-/// Which of the module's int8 GEMMs runs on this machine.
-fn int8_gemm() -> &'static str {
-    match DotKind::probe::<Best, <Best as Simd>::Dot>() {
-        DotKind::I16 => "dot-i16",
-        DotKind::I8Unsigned | DotKind::I8Signed => "dot-i8",
-    }
-}
-
 /// The model that `file` describes, of `weights`.
 fn load(
     file: &SafeTensorsFile,
@@ -220,10 +216,9 @@ fn load(
     let metadata = describe(file, arch.as_deref(), labels)?;
     let entry = entry(&metadata.arch)?;
     let model = (entry.load)(weights, &metadata)?;
-    let int8 = file.tensors().iter().any(|tensor| tensor.dtype == Dtype::I8);
     Ok(Engine {
         metadata,
-        int8,
+        int8: weights.is_quantised(),
         entry,
         model,
         workspace: Workspace::default(),
@@ -272,6 +267,18 @@ impl Rehearsal {
     }
 }
 
+/// Makes `buffer` of `len` bytes.
+#[inline(never)]
+fn resize(buffer: &mut Vec<u8>, len: usize) -> Result<()> {
+    if len > buffer.capacity() {
+        *buffer = Vec::new();
+    }
+    let refusal = |_| Error::OutOfMemory("there is no memory for the picture; give a smaller one".to_string());
+    buffer.try_reserve_exact(len.saturating_sub(buffer.len())).map_err(refusal)?;
+    buffer.resize(len, 0);
+    Ok(())
+}
+
 thread_local! {
     /// Milliseconds of runs on grey pictures in this module, of whatever model.
     static WARM: Cell<f64> = const { Cell::new(0.0) };
@@ -303,6 +310,14 @@ impl Engine {
         Ok(WARM.get() < LONG_ENOUGH)
     }
 
+    /// Room for a picture of so many bytes and, of a segmenter, for its mask: what grows with the picture, and is asked for where a refusal
+    /// harms nothing.
+    fn make_room(&mut self, bytes: usize) -> Result<()> {
+        let mask = if self.entry.task == Task::Segmentation { bytes / 4 } else { 0 };
+        resize(&mut self.rgba, bytes)?;
+        resize(&mut self.output.mask, mask)
+    }
+
     /// The three steps, their milliseconds.
     fn steps<'a>(
         &mut self,
@@ -311,9 +326,10 @@ impl Engine {
         options: &Options,
         clock: Option<&'a mut dyn FnMut(&str)>,
     ) -> Result<[f64; 3]> {
-        self.rgba.resize(rgba.length() as usize, 0);
+        self.make_room(rgba.length() as usize)?;
         rgba.copy_to(&mut self.rgba);
         let image = Image::new(&self.rgba, width, height)?;
+        self.model.check(&image)?;
         let mut cx = Context { workspace: std::mem::take(&mut self.workspace), clock, ..Context::default() };
         let start = now();
         let input = self.model.preprocess(&mut cx, image);

@@ -4,7 +4,7 @@ use super::{SafeTensorsFile, TensorInfo, Weights};
 use crate::Result;
 use ::safetensors::Dtype;
 
-/// Zeros, and ones for scales, under the names of a file whose header is there.
+/// Zeros, and ones for scales and variances, under the names of a file whose header is there.
 pub struct Blank<'a>(pub &'a SafeTensorsFile<'a>);
 
 /// Calls `each` with every row of a tensor of `shape`, filled with `value`.
@@ -20,7 +20,7 @@ impl Weights for Blank<'_> {
 
     fn rows(&self, name: &str, shape: &[usize], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         self.check(name, shape, self.float_dtypes())?;
-        filled(shape, if name.ends_with("scale") { 1.0 } else { 0.0 }, each);
+        filled(shape, if name.ends_with("scale") || name.ends_with("running_var") { 1.0 } else { 0.0 }, each);
         Ok(())
     }
 

@@ -31,6 +31,22 @@ pub struct Metadata {
     pub license: Option<String>,
 }
 
+impl Metadata {
+    /// Refuses labels that are not as many as the classes, where the config states these: a label is found by its class's number.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`] has both counts.
+    pub fn check_labels(&self) -> Result<()> {
+        let labels = self.labels.len();
+        match self.config["num_classes"].as_u64() {
+            Some(classes) if classes != labels as u64 => Err(Error::WeightsMismatch(format!(
+                "there are {labels} labels for {classes} classes; give one for each, in order"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A file with its header read; tensors are read from the source one at a time.
 pub struct SafeTensorsFile<'a> {
     source: &'a dyn Source,

@@ -78,10 +78,16 @@ pub fn small(arch: &str) -> (Generated, Metadata) {
 
 /// The int8 file of the small model, with everything in int8 that can be.
 pub fn int8_file(arch: &str) -> Vec<u8> {
+    int8_file_but(arch, &[])
+}
+
+/// [`int8_file`] with these layers left in f32.
+pub fn int8_file_but(arch: &str, f32_layers: &[&str]) -> Vec<u8> {
     let (weights, metadata) = small(arch);
     let pictures = [rgba(0), rgba(1)];
     let images = [0, 1].map(|i| Image::new(&pictures[i], SIDE, SIDE).unwrap());
-    let options = QuantizeOptions { max_drop: 1.0, search_pictures: 1, ..QuantizeOptions::default() };
+    let f32_layers = f32_layers.iter().map(|name| name.to_string()).collect();
+    let options = QuantizeOptions { max_drop: 1.0, search_pictures: 1, f32_layers, ..QuantizeOptions::default() };
     quantize(&weights, &metadata, &images, &options, &mut |_| ()).unwrap()
 }
 

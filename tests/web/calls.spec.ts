@@ -162,6 +162,45 @@ test('close() ends the worker and all calls; twice is no error', async ({ blank 
   await expectWorks(await createSegmenter(blank));
 });
 
+test.describe('where memory ends', () => {
+  /** A segmenter on two threads, whose memory ends at 96 MB. */
+  async function createSmall(page: Page): Promise<JSHandle<Segmenter>> {
+    await page.route('**/relaxed-threads/mobilesight.js', async (route) => {
+      const response = await route.fetch();
+      const body = (await response.text()).replace('maximum:16384', 'maximum:1536');
+      await route.fulfill({ response, body });
+    });
+    return page.evaluateHandle(
+      (weights) => mobilesight.createSegmenter({ weights, module: 'relaxed-threads', threads: 2 }),
+      SEGMENTER,
+    );
+  }
+
+  const segment = (model: JSHandle<Segmenter>, width: number, height: number) =>
+    model.evaluate(
+      (model, [width, height]) => inside.failure(() => model.segment(inside.pattern(width ?? 1, height ?? 1))),
+      [width, height],
+    );
+
+  test('a picture that is too large is E_OOM, and harms nothing', async ({ blank }) => {
+    const model = await createSmall(blank);
+    const [worker] = workersOf(blank);
+    const failure = await segment(model, 5000, 5000);
+    expect(failure.code).toBe('E_OOM');
+    expect(failure.message).toContain('give a smaller one');
+    await expectWorks(model);
+    expect(workersOf(blank)).toEqual([worker]);
+  });
+
+  test('maps that are too large are E_OOM, and the next call gets a new worker', async ({ blank }) => {
+    const model = await createSmall(blank);
+    const failure = await segment(model, 100, 2400);
+    expect(failure.code).toBe('E_OOM');
+    expect(failure.message).toMatch(/smaller picture; then call again/);
+    await expectWorks(model);
+  });
+});
+
 test.describe('a crash of the worker', () => {
   /** What two calls get when the worker does `harm` before the first. */
   async function crash(page: Page, model: JSHandle<Segmenter>, harm: () => void): Promise<Failure[]> {

@@ -71,15 +71,15 @@ pub fn run(args: &Args) -> Result<()> {
     let mut observer = |name: &str, output: &Tensor| {
         outputs.insert(name.to_string(), [output.h, output.w, output.c]);
     };
-    session.run_watched(image, &options, Context { observer: Some(&mut observer), ..Context::default() });
-    session.run(image, &options);
+    session.run_watched(image, &options, Context { observer: Some(&mut observer), ..Context::default() })?;
+    session.run(image, &options)?;
     let progress = Progress::new("runs", args.runs, args.progress);
     let (mut steps, mut profiles) = ([(); 3].map(|()| Vec::new()), Vec::new());
     for _ in 0..args.runs {
         let start = Instant::now();
         let mut profile = Profile::start(|| start.elapsed().as_secs_f64() * 1e3);
         let mut clock = |name: &str| profile.lap(name);
-        let times = session.run_watched(image, &options, Context { clock: Some(&mut clock), ..Context::default() });
+        let times = session.run_watched(image, &options, Context { clock: Some(&mut clock), ..Context::default() })?;
         steps.iter_mut().zip(times).for_each(|(step, time)| step.push(time));
         profiles.push(profile.layers);
         progress.step();

@@ -115,22 +115,10 @@ fn metadata(args: &Args, file: &WeightsFile) -> Result<Metadata> {
     if let Some(preset) = preset {
         metadata.preset = Value::Object(preset);
     }
-    check_labels(&metadata)?;
+    metadata.check_labels()?;
     metadata.source = args.source.clone().or(metadata.source);
     metadata.license = args.license.clone().or(metadata.license);
     Ok(metadata)
-}
-
-/// A label is found by its class's number, so that all must be there.
-fn check_labels(metadata: &Metadata) -> Result<()> {
-    let (labels, classes) = (metadata.labels.len(), metadata.config["num_classes"].as_u64());
-    if let Some(classes) = classes {
-        ensure!(
-            labels as u64 == classes,
-            "there are {labels} labels for {classes} classes; give one for each, in order"
-        );
-    }
-    Ok(())
 }
 
 /// The lines of a text file.

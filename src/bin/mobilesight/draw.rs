@@ -1,8 +1,11 @@
-//! Results drawn into a picture, in the colours of www/lib/draw.ts.
+//! Results drawn into a picture, in the colours of www/lib/draw.ts and by its rules.
 
 use crate::run::{Detection, Rectangle};
 use font8x8::legacy::BASIC_LEGACY;
 use image::{Rgba, RgbaImage};
+
+/// The class of models that know one for nothing; it has no colour in a mask.
+const BACKGROUND: &str = "__background__";
 
 /// Side of a letter's cell in the font.
 const CELL: i64 = 8;
@@ -25,6 +28,15 @@ fn class_rgb(class_id: usize) -> [u8; 3] {
     })
 }
 
+/// Black or white, whichever stands out more: the crossing of WCAG's contrast ratios is at luminance 0.179.
+fn text_rgb(ground: [u8; 3]) -> [u8; 3] {
+    let [r, g, b] = ground.map(|channel| match f32::from(channel) / 255.0 {
+        c if c <= 0.04045 => c / 12.92,
+        c => ((c + 0.055) / 1.055).powf(2.4),
+    });
+    if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 { [0; 3] } else { [u8::MAX; 3] }
+}
+
 /// Draws boxes with label and score, best on top.
 pub fn detections(picture: &mut RgbaImage, found: &[Detection]) {
     let scale = i64::from(picture.width().max(picture.height()).div_ceil(SIDE));
@@ -38,9 +50,10 @@ pub fn detections(picture: &mut RgbaImage, found: &[Detection]) {
     }
 }
 
-/// Lays the colours of the classes over the picture, half transparent.
-pub fn mask(picture: &mut RgbaImage, classes: &[u8]) {
-    for (pixel, class) in picture.pixels_mut().zip(classes) {
+/// Lays the colours of the classes over the picture, half transparent, the background's left out.
+pub fn mask(picture: &mut RgbaImage, classes: &[u8], labels: &[String]) {
+    let is_background = |class: usize| labels.get(class).is_some_and(|label| label == BACKGROUND);
+    for (pixel, class) in picture.pixels_mut().zip(classes).filter(|(_, class)| !is_background(usize::from(**class))) {
         let color = class_rgb(usize::from(*class));
         for (value, over) in pixel.0.iter_mut().zip(color) {
             *value = value.midpoint(over);
@@ -79,8 +92,7 @@ fn caption(picture: &mut RgbaImage, at: (i64, i64), text: &str, color: [u8; 3], 
     let room = i64::from(picture.width()) - width;
     let (x, y) = (at.0.min(room).max(0), if at.1 >= height { at.1 - height } else { at.1 });
     fill(picture, (x, y), (x + width, y + height), color);
-    let is_light = color.iter().map(|c| u32::from(*c)).sum::<u32>() > 3 * 128;
-    let ink = if is_light { [0; 3] } else { [u8::MAX; 3] };
+    let ink = text_rgb(color);
     for (letter, left) in text.chars().zip((x + padding..).step_by(cell as usize)) {
         let rows = BASIC_LEGACY.get(letter as usize).unwrap_or(&BASIC_LEGACY[usize::from(b'?')]);
         for (row, top) in rows.iter().zip((y + padding..).step_by(scale as usize)) {
@@ -100,6 +112,16 @@ mod tests {
     #[test]
     fn colours_are_the_pages() {
         assert_eq!([0, 1, 2].map(class_rgb), [[232, 48, 48], [21, 193, 71], [184, 108, 239]]);
+        assert_eq!([0, 4, 10].map(class_rgb).map(text_rgb), [[0; 3], [0; 3], [255; 3]]);
+    }
+
+    #[test]
+    fn the_background_is_left_out_of_a_mask() {
+        let mut picture = RgbaImage::from_pixel(3, 1, Rgba([10, 20, 30, 255]));
+        mask(&mut picture, &[0, 1, 2], &["__background__".to_string(), "cat".to_string()]);
+        let pixels: Vec<_> = picture.pixels().map(|p| p.0).collect();
+        assert_eq!(pixels[0], [10, 20, 30, 255]);
+        assert!(pixels[1..].iter().all(|p| *p != pixels[0]), "{pixels:?}");
     }
 
     #[test]

@@ -131,7 +131,7 @@ pub fn run(args: &Args) -> Result<()> {
     );
     let picture = picture::open(&args.picture)?;
     let options = Options { score_thresh: args.threshold, ..args.rpn.options() };
-    session.run(picture::borrow(&picture)?, &options);
+    session.run(picture::borrow(&picture)?, &options).with_context(|| args.picture.display().to_string())?;
     match task {
         Task::Detection => show_detections(args, &session, picture),
         Task::Segmentation => show_mask(args, &session, picture),
@@ -160,7 +160,7 @@ fn show_mask(args: &Args, session: &Session, mut picture: RgbaImage) -> Result<(
         map.save(path).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     if let Some(path) = &args.draw {
-        draw::mask(&mut picture, mask);
+        draw::mask(&mut picture, mask, &session.metadata.labels);
         save(picture, path)?;
     }
     let mut counts = [0; 256];

@@ -41,13 +41,14 @@ impl Session {
         loaded.with_context(|| model.weights.display().to_string())
     }
 
-    /// Runs the three steps on `image`; the result is [`Session::output`].
-    pub fn run(&mut self, image: Image, options: &Options) -> Times {
+    /// Runs the three steps on `image`; the result is [`Session::output`]. It fails where the model cannot take the picture's shape.
+    pub fn run(&mut self, image: Image, options: &Options) -> Result<Times> {
         self.run_watched(image, options, Context::default())
     }
 
     /// [`Session::run`] under those who watch in `cx`.
-    pub fn run_watched(&mut self, image: Image, options: &Options, mut cx: Context) -> Times {
+    pub fn run_watched(&mut self, image: Image, options: &Options, mut cx: Context) -> Result<Times> {
+        self.model.check(&image)?;
         cx.workspace = std::mem::take(&mut self.workspace);
         let start = Instant::now();
         let input = self.model.preprocess(&mut cx, image);
@@ -56,7 +57,7 @@ impl Session {
         let computed = Instant::now();
         raw.postprocess(&mut cx, size, (image.height, image.width), &mut self.output);
         self.workspace = cx.workspace;
-        [prepared - start, computed - prepared, computed.elapsed()].map(|time| time.as_secs_f64() * 1e3)
+        Ok([prepared - start, computed - prepared, computed.elapsed()].map(|time| time.as_secs_f64() * 1e3))
     }
 
     /// The label of class `id`, or its number where the file names no class.

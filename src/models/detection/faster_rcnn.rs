@@ -4,7 +4,7 @@
 use super::former_names::{INNER_BLOCKS, LAYER_BLOCKS, Path, path};
 use super::roi_heads::{BoxConfig, RoiHeads};
 use super::rpn::{Rpn, RpnConfig};
-use super::transform::transform;
+use super::transform::{resized, transform};
 use crate::image::Image;
 use crate::kernels::Activation;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
@@ -122,14 +122,11 @@ impl FasterRcnn {
         let top = self.inner_blocks[1].forward(cx, &high, 1, None, None);
         cx.give(high);
         let level1 = self.layer_blocks[1].forward(cx, &top, 1, None, None);
-        let ((h, w, _), (low_h, low_w, _)) = (top.shape(), low.shape());
-        let near = ((h, w) != (low_h, low_w)).then(|| pick(cx, &top, (low_h, low_w), |i, from, to| i * from / to));
-        let residual = near.as_ref().unwrap_or(&top).into();
-        let merged = self.inner_blocks[0].forward(cx, &low, 1, Some(residual), None);
+        // Behind the last stride of 2 all maps are of one size: there is nothing to enlarge.
+        let merged = self.inner_blocks[0].forward(cx, &low, 1, Some((&top).into()), None);
         let level0 = self.layer_blocks[0].forward(cx, &merged, 1, None, None);
-        // LastLevelMaxPool, max_pool2d(x, 1, 2): every second pixel, of an odd side too.
-        let pool = pick(cx, &level1, (h.div_ceil(2), w.div_ceil(2)), |i, _, _| 2 * i);
-        near.into_iter().chain([low, top, merged]).for_each(|map| cx.give(map));
+        let pool = every_second(cx, &level1);
+        [low, top, merged].into_iter().for_each(|map| cx.give(map));
         for (name, map) in [("features.0", &level0), ("features.1", &level1), ("features.pool", &pool)] {
             cx.observe(name, map);
         }
@@ -138,6 +135,10 @@ impl FasterRcnn {
 }
 
 impl Model for FasterRcnn {
+    fn resized(&self, (h, w): (usize, usize)) -> (usize, usize) {
+        resized(h, w, self.config.min_size, self.config.max_size)
+    }
+
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
         let input = transform(cx, image, self.config.min_size, self.config.max_size);
         cx.observe("transform", &input.tensor);
@@ -169,28 +170,27 @@ fn observe_boxes(cx: &mut Context, name: &str, boxes: &[Box2d]) {
     }
 }
 
-/// `x` at `size`, halo 1: row and column i come from `source(i, side of x, side of the output)`.
-fn pick(cx: &mut Context, x: &Map, size: (usize, usize), source: fn(usize, usize, usize) -> usize) -> Map {
+/// LastLevelMaxPool, max_pool2d(x, 1, 2): every second pixel, of an odd side too, halo 1.
+fn every_second(cx: &mut Context, x: &Map) -> Map {
+    let (h, w, c) = x.shape();
+    let (h, w) = (h.div_ceil(2), w.div_ceil(2));
     match x {
         Map::F32(x) => {
-            let mut out = cx.workspace.tensor(size.0, size.1, x.c, 1);
-            copy_picked(x, &mut out, source);
+            let mut out = cx.workspace.tensor(h, w, c, 1);
+            copy_every_second(x, &mut out);
             Map::F32(out)
         }
         Map::U8(x, quantisation) => {
-            let mut out = cx.workspace.tensor_u8(size.0, size.1, 1, quantisation.params.zero_point());
-            copy_picked(x, &mut out, source);
+            let mut out = cx.workspace.tensor_u8(h, w, 1, quantisation.params.zero_point());
+            copy_every_second(x, &mut out);
             Map::U8(out, quantisation.clone())
         }
     }
 }
 
-fn copy_picked<T: Element>(x: &Tensor<T>, out: &mut Tensor<T>, source: fn(usize, usize, usize) -> usize) {
-    let (h, w) = (out.h, out.w);
-    for y in 0..h {
-        let row = x.row(source(y, x.h, h));
-        for (i, pixel) in out.row_mut(y).chunks_exact_mut(x.c).enumerate() {
-            pixel.copy_from_slice(&row[source(i, x.w, w) * x.c..][..x.c]);
-        }
+fn copy_every_second<T: Element>(x: &Tensor<T>, out: &mut Tensor<T>) {
+    for y in 0..out.h {
+        let pixels = x.row(2 * y).chunks_exact(x.c).step_by(2);
+        out.row_mut(y).chunks_exact_mut(x.c).zip(pixels).for_each(|(to, from)| to.copy_from_slice(from));
     }
 }

@@ -74,7 +74,9 @@ impl Rpn {
         size: (usize, usize),
         config: &RpnConfig,
     ) -> Vec<Box2d> {
-        let mut candidates = cx.workspace.list(features.len() * config.pre_nms_top_n);
+        let anchors = features.iter().map(|map| map.shape()).map(|(h, w, _)| h * w * ANCHORS);
+        let most = anchors.map(|anchors| anchors.min(config.pre_nms_top_n)).sum();
+        let mut candidates = cx.workspace.list(most);
         for (level, map) in features.iter().enumerate() {
             let hidden = self.conv.forward(cx, map, 0, None, None);
             let logits = self.cls_logits.forward(cx, &hidden, 0, None, None).into_f32(cx);
@@ -97,7 +99,7 @@ impl Rpn {
             [logits, deltas].into_iter().for_each(|t| cx.workspace.give_tensor(t));
         }
         let kept = batched_nms(&mut cx.workspace, candidates, config.nms_thresh, config.post_nms_top_n);
-        let mut proposals: Vec<Box2d> = cx.workspace.list(config.post_nms_top_n);
+        let mut proposals: Vec<Box2d> = cx.workspace.list(config.post_nms_top_n.min(most));
         proposals.extend(kept.iter().map(|c| c.b));
         cx.workspace.give_list(kept);
         proposals

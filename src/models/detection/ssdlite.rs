@@ -209,12 +209,14 @@ impl Ssdlite {
     /// [`Error::WeightsMismatch`] names the tensor that is missing or of another shape, or the setting's fault.
     pub fn load(weights: &dyn Weights, config: SsdliteConfig) -> Result<Self> {
         let setting = &config.inverted_residual_setting;
-        let c4 = setting.iter().rposition(|row| row.stride > 1).map_or(0, |i| i + 1);
-        let backbone = MobileNetV3::load(&SplitBackbone { weights, c4 }, BACKBONE, setting, config.batch_norm_eps)?;
-        let Some(expansion) = backbone.expansion(c4) else {
-            let message = "the inverted-residual setting's last row of stride 2 has no expansion, which SSDlite reads";
-            return Err(Error::WeightsMismatch(message.to_string()));
+        let refusal = || {
+            let message =
+                "the inverted-residual setting has no last row of stride 2 with an expansion, which SSDlite reads";
+            Error::WeightsMismatch(message.to_string())
         };
+        let c4 = 1 + setting.iter().rposition(|row| row.stride > 1).ok_or_else(refusal)?;
+        let backbone = MobileNetV3::load(&SplitBackbone { weights, c4 }, BACKBONE, setting, config.batch_norm_eps)?;
+        let expansion = backbone.expansion(c4).ok_or_else(refusal)?;
         let layer = Conv2dNormActivation {
             in_channels: 0,
             out_channels: 0,
@@ -276,6 +278,10 @@ impl Ssdlite {
 }
 
 impl Model for Ssdlite {
+    fn resized(&self, _size: (usize, usize)) -> (usize, usize) {
+        (self.config.size, self.config.size)
+    }
+
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
         let size = (self.config.size, self.config.size);
         let input = transform_fixed(cx, image, size, Normalise::new(HALF, HALF));

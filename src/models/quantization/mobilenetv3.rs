@@ -202,6 +202,10 @@ impl QuantizedClassifier {
 }
 
 impl Model for QuantizedClassifier {
+    fn resized(&self, size: (usize, usize)) -> (usize, usize) {
+        self.preset.resized(size)
+    }
+
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
         self.preset.input(cx, image)
     }

@@ -11,7 +11,7 @@ use crate::kernels::resize_f32::bilinear_row;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
 use crate::nn::Context;
 use crate::parallel;
-use crate::preprocess::segmentation;
+use crate::preprocess::{segmentation, short_side};
 use crate::simd::Best;
 use crate::tensor::Tensor;
 
@@ -30,6 +30,10 @@ pub trait Segmenter: Send + Sync {
 }
 
 impl<S: Segmenter> Model for S {
+    fn resized(&self, size: (usize, usize)) -> (usize, usize) {
+        short_side(size, self.side())
+    }
+
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
         let tensor = segmentation(cx, image, self.side());
         let size = (tensor.h, tensor.w);
@@ -122,14 +126,14 @@ pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mu
     cx.workspace.give_tensor(scores);
 }
 
-/// `x` with the least float behind each pixel's channels, up to a multiple of four.
+/// `x` with minus infinity behind each pixel's channels, up to a multiple of four.
 fn in_fours(cx: &mut Context, x: &Tensor) -> Tensor {
     let pitch = x.c.next_multiple_of(4);
     let mut out = cx.workspace.tensor(x.h, x.w, pitch, 0);
     for y in 0..x.h {
         for (to, from) in out.row_mut(y).chunks_exact_mut(pitch).zip(x.row(y).chunks_exact(x.c)) {
             to[..x.c].copy_from_slice(from);
-            to[x.c..].fill(f32::MIN);
+            to[x.c..].fill(f32::NEG_INFINITY);
         }
     }
     out
@@ -165,6 +169,19 @@ fn nearest(cx: &mut Context, mask: &[u8], size: (usize, usize), source: (usize, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of weights that are near the end of what floats hold. The padding up to four classes won.
+    #[test]
+    fn every_pixel_has_a_class_of_the_model() {
+        for value in [f32::NEG_INFINITY, f32::MIN, f32::NAN, f32::INFINITY] {
+            let mut cx = Context::default();
+            let mut scores = cx.workspace.tensor(3, 3, 5, 0);
+            scores.data_mut().fill(value);
+            let mut mask = vec![255; 12 * 12];
+            argmax(&mut cx, &scores, (12, 12), &mut mask);
+            assert!(mask.iter().all(|class| *class < 5), "{value}: {mask:?}");
+        }
+    }
 
     /// Larger, smaller and of one row, over blocks of rows and what is left of them.
     #[test]

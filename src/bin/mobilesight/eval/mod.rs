@@ -150,15 +150,15 @@ impl Pass {
         for (i, path) in pictures.iter().enumerate() {
             let picture = picture::open(path)?;
             let image = picture::borrow(&picture)?;
-            let [_, network, _] = self.model.run(image, &self.options);
+            let named = || path.display().to_string();
+            let [_, network, _] = self.model.run(image, &self.options).with_context(named)?;
             self.times.push(network);
-            let reference = self.reference.as_mut().map(|reference| {
-                reference.run(image, &Options::default());
-                &reference.output
-            });
+            if let Some(reference) = &mut self.reference {
+                reference.run(image, &Options::default()).with_context(named)?;
+            }
+            let reference = self.reference.as_ref().map(|reference| &reference.output);
             let size = (image.height, image.width);
-            each(i, Seen { size, output: &self.model.output, reference })
-                .with_context(|| path.display().to_string())?;
+            each(i, Seen { size, output: &self.model.output, reference }).with_context(named)?;
             progress.step();
         }
         Ok(())
