@@ -185,6 +185,22 @@ describe('the cache', () => {
     expect(new Uint8Array((await (await cache.match(URL_A))?.arrayBuffer()) ?? [])).toEqual(BYTES);
   });
 
+  test("asks the server for what replaces it, not the browser's own cache", async () => {
+    const modes = () => fetched.mock.calls.map(([, init]) => init?.cache);
+    cache.files.set(URL_A, new Response('old'));
+    await openWeights({ weights: URL_A, integrity: sha256(BYTES) }, none);
+    const file = await openWeights({ weights: 'https://example.test/b' }, none);
+    expect(modes()).toEqual(['reload', 'default']);
+    await file.refuse();
+    await openWeights({ weights: 'https://example.test/b' }, none);
+    await openWeights({ weights: 'https://example.test/b' }, none);
+    expect(modes().slice(2)).toEqual(['reload', 'default']);
+    const wrong = { weights: 'https://example.test/c', integrity: sha256(Uint8Array.of(1)) };
+    await expect(openWeights(wrong, none)).rejects.toMatchObject({ code: 'E_CHECKSUM' });
+    await openWeights({ weights: 'https://example.test/c' }, none);
+    expect(modes().slice(4)).toEqual(['default', 'reload']);
+  });
+
   test('is not asked when it is turned off', async () => {
     cache.files.set(URL_A, new Response('old'));
     const file = await openWeights({ weights: URL_A, cache: false }, none);
@@ -232,6 +248,11 @@ describe('given bytes', () => {
     expect(view).toHaveLength(10);
     expect((await openWeights({ weights: BYTES.buffer }, none)).parts[0]?.buffer).not.toBe(BYTES.buffer);
     expect(fetched).not.toHaveBeenCalled();
+  });
+
+  test('of any view are its bytes, not its values', async () => {
+    const view = new Float32Array([1]) as unknown as Uint8Array<ArrayBuffer>;
+    expect((await openWeights({ weights: view }, none)).parts).toEqual([Uint8Array.of(0, 0, 128, 63)]);
   });
 
   test('must be some', async () => {

@@ -3,7 +3,7 @@
  * dropped when the engine refuses it, so that a bad answer of a server is never kept.
  */
 import { abortError, MobilesightError } from './errors.ts';
-import { download, joined, lengthOf, readBody, type OnBytes, type Parts } from './download.ts';
+import { distrust, download, joined, lengthOf, readBody, type OnBytes, type Parts } from './download.ts';
 import { resolveUrl } from './fetch.ts';
 import type { CreateOptions } from './types.ts';
 
@@ -37,9 +37,15 @@ export async function openWeights(
     if (signal?.aborted) throw abortError(signal);
     if (parts && (!integrity || (await sha256(parts)) === integrity)) return file(parts, url, store, true);
     // Else the file has changed at its address since it was kept, or the cache is broken; accepting the new one replaces it.
+    distrust(url);
   }
   const parts = await download(url, onBytes, signal);
-  if (integrity) await checkHash(parts, integrity, url);
+  try {
+    if (integrity) await checkHash(parts, integrity, url);
+  } catch (error) {
+    distrust(url);
+    throw error;
+  }
   return file(parts, url, store, false);
 }
 
@@ -50,7 +56,10 @@ function file(parts: Parts, url: string, store: Cache | undefined, kept: boolean
       // A full disk is no reason to fail: the next visit fetches again.
       if (!kept) await store?.put(url, response(parts)).catch(() => undefined);
     },
-    refuse: () => forget(store, url),
+    async refuse() {
+      distrust(url);
+      await store?.delete(url).catch(() => undefined);
+    },
   };
 }
 
@@ -64,7 +73,9 @@ async function givenFile(
   integrity: string | undefined,
   onBytes: OnBytes,
 ): Promise<WeightsFile> {
-  const bytes = new Uint8Array(ArrayBuffer.isView(weights) ? weights : new Uint8Array(weights));
+  const view = ArrayBuffer.isView(weights) ? weights : new Uint8Array(weights);
+  const bytes = new Uint8Array(view.byteLength);
+  bytes.set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
   if (bytes.length === 0) {
     throw new MobilesightError('E_OPTION', 'weights holds no bytes: it is empty, or was transferred. Give it whole.');
   }
@@ -77,10 +88,6 @@ async function givenFile(
 async function openCache(url: string): Promise<Cache | undefined> {
   if (typeof caches === 'undefined' || !/^https?:/.test(url)) return undefined;
   return caches.open(CACHE_NAME).catch(() => undefined);
-}
-
-async function forget(store: Cache | undefined, url: string): Promise<void> {
-  await store?.delete(url).catch(() => undefined);
 }
 
 async function sha256(parts: Parts): Promise<string> {

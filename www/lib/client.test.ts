@@ -139,15 +139,16 @@ describe('a load', () => {
   });
 
   test.each([
-    ['E_WEIGHTS_MISMATCH', 1],
-    ['E_OOM', 0],
-  ] as const)('refused with %s drops the kept file %d times', async (code, times) => {
+    ['E_WEIGHTS_MISMATCH', {}, 1],
+    ['E_WEIGHTS_MISMATCH', { arch: 'lraspp_mobilenet_v3_larg' }, 0],
+    ['E_OOM', {}, 0],
+  ] as const)('refused with %s, for %o, drops the kept file %d times', async (code, options, times) => {
     const drop = vi.fn(async () => true);
     vi.stubGlobal('caches', { open: async () => ({ match: async () => new Response('kept'), delete: drop }) });
     prepare = (worker) => {
       worker.overrides.load = (call) => worker.fail(call, { code });
     };
-    await expect(create({ weights: 'https://example.test/x' })).rejects.toMatchObject({ code });
+    await expect(create({ weights: 'https://example.test/x', ...options })).rejects.toMatchObject({ code });
     expect(drop).toHaveBeenCalledTimes(times);
   });
 
@@ -162,6 +163,18 @@ describe('a load', () => {
     await expect(loading).rejects.toMatchObject({ name: 'AbortError' });
     expect(workers[0]?.terminate).toHaveBeenCalledOnce();
   });
+
+  test.each(['compile', 'download', 'load', 'warmup'])(
+    'ends with a signal that aborts at the end of %s',
+    async (phase) => {
+      const controller = new AbortController();
+      const onProgress = (progress: LoadProgress) => {
+        if (progress.phase === phase && progress.loaded === progress.total) controller.abort();
+      };
+      await expect(create({ signal: controller.signal, onProgress })).rejects.toMatchObject({ name: 'AbortError' });
+      expect(workers.every(({ terminate }) => terminate.mock.calls.length === 1)).toBe(true);
+    },
+  );
 
   test('starts nothing with a signal that was aborted before', async () => {
     await expect(create({ signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' });

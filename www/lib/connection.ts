@@ -51,7 +51,7 @@ export class Connection {
    * them and hears none.
    */
   openChannel(): string {
-    const name = `mobilesight ${crypto.randomUUID()}`;
+    const name = `mobilesight ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
     this.channel = new BroadcastChannel(name);
     this.channel.onmessage = ({ data }: MessageEvent<string>) => this.end(crash(data));
     return name;

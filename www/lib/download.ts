@@ -103,18 +103,27 @@ class SharedDownload {
 
   private async read(): Promise<Parts> {
     const { signal } = this.controller;
-    const response = await fetchOk(this.url, WHAT, signal);
+    const cache = distrusted.has(this.url) ? 'reload' : 'default';
+    const response = await fetchOk(this.url, WHAT, { signal, cache });
     const notify: OnBytes = (...progress) => {
       this.progress = progress;
       for (const listener of this.listeners) listener(...progress);
     };
-    return readBody(response, notify).catch((cause: unknown) => {
+    const parts = await readBody(response, notify).catch((cause: unknown) => {
       throw signal.aborted ? cause : unreachable(this.url, WHAT, cause);
     });
+    distrusted.delete(this.url);
+    return parts;
   }
 }
 
 const downloads = new Map<string, SharedDownload>();
+const distrusted = new Set<string>();
+
+/** Has the next download of `url` ask its server: what came last, perhaps from the browser's HTTP cache, is of no use. */
+export function distrust(url: string): void {
+  distrusted.add(url);
+}
 
 /** The file at `url`, which the caller may transfer. Rejects with E_FETCH or the signal's error. */
 export function download(url: string, onBytes: OnBytes, signal?: AbortSignal): Promise<Parts> {

@@ -11,9 +11,10 @@ export function resolveUrl(address: string | URL, what: string, code: ErrorCode 
   }
 }
 
-/** The response of `url`; E_FETCH for the network's and HTTP's errors. `what` names the file in words. */
-export async function fetchOk(url: string, what: string, signal?: AbortSignal): Promise<Response> {
-  const response = await fetch(url, signal ? { signal } : {}).catch((cause: unknown) => {
+/** The response of `url`; E_FETCH for the network's and HTTP's errors. `what` names the file in words; `init` is fetch's own. */
+export async function fetchOk(url: string, what: string, init: RequestInit = {}): Promise<Response> {
+  const { signal } = init;
+  const response = await fetch(url, init).catch((cause: unknown) => {
     if (signal?.aborted) throw cause;
     throw unreachable(url, what, cause);
   });

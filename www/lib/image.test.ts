@@ -43,6 +43,14 @@ describe('capture', () => {
     expect(transfers({ kind: 'blob', blob })).toEqual([]);
   });
 
+  test('fetches a URL, as text or not', async () => {
+    vi.stubGlobal('fetch', async (url: string) => new Response(url));
+    for (const url of ['https://example.test/a.png', new URL('https://example.test/a.png')]) {
+      const picture = await capture(url);
+      expect(picture.kind === 'blob' && (await picture.blob.text())).toBe('https://example.test/a.png');
+    }
+  });
+
   test('decodes an <img> as the worker does a file', async () => {
     const create = stubBitmaps();
     const image = fake('HTMLImageElement', { complete: true, naturalWidth: 2, naturalHeight: 1 });

@@ -2,8 +2,9 @@
  * From any form of a picture to what is posted to the worker. A picture is taken at the time of the call, as its canvas or video
  * may show something else when its turn comes; the caller's object is only read.
  *
- * Equal results: bytes that are decoded here or in the worker are taken as the file stores them, without its colour profile and
- * not premultiplied, as TorchVision's readers do; what is on a canvas has sRGB's values. Both are the same for pictures in sRGB.
+ * Equal results: bytes that are decoded here or in the worker are taken as the file stores them, without its colour profile, as
+ * TorchVision's readers do; what is on a canvas has sRGB's values. Both are the same for pictures in sRGB. Under transparency only
+ * ImageData has its colours still: a canvas, by which all other forms are read, forgets what is not seen.
  */
 import { MobilesightError } from './errors.ts';
 import { fetchOk, resolveUrl } from './fetch.ts';
@@ -15,7 +16,7 @@ export const DECODE_OPTIONS: ImageBitmapOptions = { colorSpaceConversion: 'none'
 
 /** Reads a picture. Rejects with E_IMAGE, or E_FETCH for a URL. */
 export async function capture(source: ImageSource, signal?: AbortSignal): Promise<Picture> {
-  if (typeof source === 'string') return fromUrl(source, signal);
+  if (typeof source === 'string' || source instanceof URL) return fromUrl(source, signal);
   // By name, because pictures of another window are of other classes.
   switch (Object.prototype.toString.call(source).slice(8, -1)) {
     case 'Blob':
@@ -63,9 +64,9 @@ export function taintedError(cause: unknown): MobilesightError {
   return imageError(`The picture holds pixels of another origin, which this page may not read. ${advice}`, { cause });
 }
 
-async function fromUrl(source: string, signal?: AbortSignal): Promise<Picture> {
+async function fromUrl(source: string | URL, signal?: AbortSignal): Promise<Picture> {
   const url = resolveUrl(source, 'The picture', 'E_IMAGE');
-  const response = await fetchOk(url, 'The picture', signal);
+  const response = await fetchOk(url, 'The picture', signal ? { signal } : {});
   const blob = await response.blob().catch((cause: unknown) => {
     if (signal?.aborted) throw cause;
     throw new MobilesightError('E_FETCH', `The picture at ${url} broke off. Try again.`, { url, cause });

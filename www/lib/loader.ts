@@ -49,7 +49,9 @@ export async function load(options: CreateOptions, context: LoadContext): Promis
     };
     const opening = openWeights(options, onBytes, signal).finally(() => rehearsal.end());
     const [started, file] = await Promise.all([starting, opening]);
-    return await finish(started, file, options, context);
+    const loaded = await finish(started, file, options, context);
+    if (signal.aborted) throw abortError(signal);
+    return loaded;
   } catch (error) {
     // Ends the half that goes on: the worker or the download.
     controller.abort(error);
@@ -157,7 +159,9 @@ async function read(
     return await connection.call('load', argument, buffersOf(file.parts));
   } catch (error) {
     const refused = error instanceof MobilesightError && error.code.startsWith('E_WEIGHTS');
-    if (refused) await file.refuse();
+    // Else it may be these that do not fit the file.
+    const aloneToBlame = options.arch === undefined && options.labels === undefined;
+    if (refused && aloneToBlame) await file.refuse();
     throw error;
   }
 }

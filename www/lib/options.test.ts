@@ -19,6 +19,10 @@ describe('a detector', () => {
     });
   });
 
+  test('takes any count', () => {
+    expect(detectorOptions({ maxResults: Number.MAX_SAFE_INTEGER }, LABELS)).toEqual({ maxResults: 2 ** 32 - 1 });
+  });
+
   test('passes on an empty list, which allows nothing', () => {
     expect(detectorOptions({ categoryAllowlist: [] }, LABELS)).toEqual({ categoryAllowlist: [] });
   });
@@ -41,6 +45,10 @@ describe('a detector', () => {
     { rpn: { scoreThreshold: 2 } },
     { rpn: { nmsThreshold: NaN } },
     { categoryAllowlist: ['dog'] },
+    { categoryAllowlist: 'cat' as unknown as string[] },
+    { rpn: 5 as unknown as object },
+    { rpn: null as unknown as object },
+    null as unknown as DetectOptions,
   ])('refuses %o', (options) => {
     expect(() => detectorOptions(options, LABELS)).toThrow(expect.objectContaining({ code: 'E_OPTION' }));
   });
@@ -50,6 +58,11 @@ describe('a classifier', () => {
   test('gives five classes unless told', () => {
     expect(classifierOptions({})).toEqual({ topK: 5 });
     expect(classifierOptions({ topK: 1 })).toEqual({ topK: 1 });
+  });
+
+  test('refuses no object for options', () => {
+    expect(() => classifierOptions(null as unknown as object)).toThrow(/options must be an object/);
+    expect(() => checkCreateOptions(undefined as unknown as CreateOptions)).toThrow(/options must be an object/);
   });
 
   test.each([0, 2.5, NaN])('refuses topK %d', (topK) => {
@@ -78,6 +91,8 @@ describe('a create function', () => {
     { threads: 'many' },
     { maxQueue: 0 },
     { maxQueue: 1.5 },
+    { labels: 'abc' },
+    { arch: 5 },
     { module: 'avx512' },
     { integrity: 'sha512-x' },
     { integrity: 'sha256-short' },

@@ -6,6 +6,7 @@ import type { ClassifyOptions, CreateOptions, DetectOptions, ModuleName } from '
 /** Requests that may wait, where the caller does not say. */
 export const DEFAULT_MAX_QUEUE = 16;
 const DEFAULT_TOP_K = 5;
+const LARGEST_COUNT = 2 ** 32 - 1;
 /** Labels that a message lists. */
 const LISTED_LABELS = 8;
 
@@ -19,14 +20,21 @@ function show(value: unknown): string {
   return typeof value === 'string' ? `'${value}'` : String(value);
 }
 
+/** Given options, which null and numbers are not. */
+export function objectOf<T extends object>(option: string, value: T): T {
+  return typeof value === 'object' && value !== null ? value : refuse(option, value, 'an object');
+}
+
 /** Given values of 0 to 1, under the engine's name. */
 function share(option: string, value: number | undefined): number | undefined {
   if (value === undefined || (typeof value === 'number' && value >= 0 && value <= 1)) return value;
   return refuse(option, value, 'a number from 0 to 1');
 }
 
+/** Given counts; what is beyond the engine's integers is as good as the largest of them. */
 function count(option: string, value: number | undefined): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= 1)) return value;
+  if (value === undefined) return value;
+  if (Number.isInteger(value) && value >= 1) return Math.min(value, LARGEST_COUNT);
   return refuse(option, value, 'an integer of at least 1');
 }
 
@@ -37,7 +45,7 @@ function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined })
 
 /** Throws E_OPTION for what a create function cannot use. */
 export function checkCreateOptions(options: CreateOptions): void {
-  const { weights, threads, module, integrity, maxQueue, labels } = options;
+  const { weights, threads, module, integrity, maxQueue, labels, arch } = objectOf('options', options);
   const bytes = weights instanceof ArrayBuffer || ArrayBuffer.isView(weights);
   if (!bytes && typeof weights !== 'string' && !(weights instanceof URL)) {
     refuse('weights', weights, 'a URL, an ArrayBuffer or a Uint8Array');
@@ -50,32 +58,39 @@ export function checkCreateOptions(options: CreateOptions): void {
   if (integrity !== undefined && !/^sha256-[A-Za-z0-9+/]{43}=$/.test(integrity)) {
     refuse('integrity', integrity, "'sha256-' and the hash in base64");
   }
-  if (labels !== undefined && !labels.every((label) => typeof label === 'string')) {
-    refuse('labels', labels, 'an array of names');
-  }
+  if (labels !== undefined) names('labels', labels);
+  if (arch !== undefined && typeof arch !== 'string') refuse('arch', arch, "the name of TorchVision's builder");
+}
+
+function names(option: string, value: readonly string[]): readonly string[] {
+  const isArray = Array.isArray(value) && value.every((name) => typeof name === 'string');
+  return isArray ? value : refuse(option, value, 'an array of names');
 }
 
 /** The engine's options of a detection. */
 export function detectorOptions(options: DetectOptions, labels: readonly string[]): EngineOptions {
-  const { rpn } = options;
+  const { scoreThreshold, maxResults, nmsThreshold, categoryAllowlist, rpn } = objectOf('options', options);
   return defined<EngineOptions>({
-    scoreThreshold: share('scoreThreshold', options.scoreThreshold),
-    maxResults: count('maxResults', options.maxResults),
-    nmsThreshold: share('nmsThreshold', options.nmsThreshold),
-    categoryAllowlist: options.categoryAllowlist && classesOf(options.categoryAllowlist, labels),
-    rpn:
-      rpn &&
-      defined<NonNullable<EngineOptions['rpn']>>({
-        preNmsTopN: count('rpn.preNmsTopN', rpn.preNmsTopN),
-        postNmsTopN: count('rpn.postNmsTopN', rpn.postNmsTopN),
-        scoreThreshold: share('rpn.scoreThreshold', rpn.scoreThreshold),
-        nmsThreshold: share('rpn.nmsThreshold', rpn.nmsThreshold),
-      }),
+    scoreThreshold: share('scoreThreshold', scoreThreshold),
+    maxResults: count('maxResults', maxResults),
+    nmsThreshold: share('nmsThreshold', nmsThreshold),
+    categoryAllowlist: categoryAllowlist && classesOf(names('categoryAllowlist', categoryAllowlist), labels),
+    rpn: rpn === undefined ? undefined : rpnOptions(objectOf('rpn', rpn)),
+  });
+}
+
+function rpnOptions(rpn: NonNullable<DetectOptions['rpn']>): NonNullable<EngineOptions['rpn']> {
+  return defined<NonNullable<EngineOptions['rpn']>>({
+    preNmsTopN: count('rpn.preNmsTopN', rpn.preNmsTopN),
+    postNmsTopN: count('rpn.postNmsTopN', rpn.postNmsTopN),
+    scoreThreshold: share('rpn.scoreThreshold', rpn.scoreThreshold),
+    nmsThreshold: share('rpn.nmsThreshold', rpn.nmsThreshold),
   });
 }
 
 /** The engine's options of a classification. */
-export function classifierOptions({ topK }: ClassifyOptions): EngineOptions {
+export function classifierOptions(options: ClassifyOptions): EngineOptions {
+  const { topK } = objectOf('options', options);
   return { topK: count('topK', topK) ?? DEFAULT_TOP_K };
 }
 

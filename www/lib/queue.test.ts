@@ -62,6 +62,21 @@ describe('Queue', () => {
     expect(b.work).not.toHaveBeenCalled();
   });
 
+  test.each(['rejectWaiting', 'close'] as const)('leaves nothing on a signal after %s', async (end) => {
+    const queue = new Queue(2);
+    const { signal } = new AbortController();
+    const [added, removed] = [vi.spyOn(signal, 'addEventListener'), vi.spyOn(signal, 'removeEventListener')];
+    const running = gate();
+    const all = [running, gate(), gate()].map(({ work }) => queue.add(work, signal).catch(() => undefined));
+    await settle();
+    queue[end](new Error('over'));
+    running.open();
+    await Promise.all(all);
+    const listeners = (spy: typeof added | typeof removed) => spy.mock.calls.map(([, listener]) => listener);
+    expect(listeners(added).filter((listener) => !listeners(removed).includes(listener))).toEqual([]);
+    expect(listeners(added)).not.toHaveLength(0);
+  });
+
   test('ends the wait for what is aborted while it runs, but not the work', async () => {
     const queue = new Queue(1);
     const a = gate();

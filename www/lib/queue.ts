@@ -47,7 +47,13 @@ export class Queue {
         unlessAborted(done, signal).then(resolve, reject);
         await done.catch(() => undefined);
       };
-      const entry = { run, reject };
+      const entry = {
+        run,
+        reject: (error: Error) => {
+          signal?.removeEventListener('abort', drop);
+          reject(error);
+        },
+      };
       signal?.addEventListener('abort', drop);
       this.waiting.push(entry);
       void this.next();

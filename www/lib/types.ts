@@ -1,8 +1,8 @@
 /** What the wrapper takes and gives: the whole public vocabulary of the package. Nothing here runs. */
 
 /**
- * A picture in any form that a page has it. All forms of the same picture give equal results; EXIF orientation is respected
- * and alpha is ignored. A string is a URL, relative to the document. The picture is taken at the time of the call; the caller's
+ * A picture in any form that a page has it. All forms of the same opaque picture give equal results; EXIF orientation is respected.
+ * Alpha is ignored, but only ImageData keeps what it hides: to the other forms that is black. A string is a URL, relative to the document. The picture is taken at the time of the call; the caller's
  * object is never consumed or closed. A file's colour profile is ignored, as TorchVision's readers do; where the browser has
  * applied a wide gamut's profile already, on a canvas or in an ImageBitmap, its sRGB values count.
  */
@@ -15,6 +15,7 @@ export type ImageSource =
   | OffscreenCanvas
   | VideoFrame
   | Blob
+  | URL
   | string;
 
 /** The four modules that ship: the instruction set, and whether threads share the memory. */
@@ -59,7 +60,7 @@ export interface CreateOptions {
   maxQueue?: number;
   /** The builder's name, for a file without mobilesight metadata, for example `lraspp_mobilenet_v3_large`. */
   arch?: string;
-  /** Names by class index, for a file without labels. */
+  /** Names by class index, one for each class, for a file without labels or instead of its own. */
   labels?: string[];
   /** Called as the load goes on. */
   onProgress?: (progress: LoadProgress) => void;
@@ -87,7 +88,7 @@ export interface Timings {
 
 /** Per-call options of a detector; the model's own values are the default. */
 export interface DetectOptions extends RunOptions {
-  /** Least score, 0 to 1. */
+  /** Score that a box must exceed, 0 to 1. */
   scoreThreshold?: number;
   /** Most detections, at least 1. */
   maxResults?: number;
