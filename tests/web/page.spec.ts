@@ -165,6 +165,17 @@ test.describe('a picture of the user', () => {
   });
 });
 
+test('what is chosen while a picture opens is what runs on it', async ({ page }) => {
+  const letGo = await holdBack(page, './samples/coffee.png');
+  await sample(page, 'coffee').click();
+  await expectState(page, 'loading');
+  await page.getByRole('checkbox', { name: 'Mask' }).uncheck();
+  letGo();
+  await expectState(page, 'done');
+  await expect(found(page).filter({ hasText: 'dining table' })).not.toHaveCount(0);
+  await expect(page.locator('#legend li')).toHaveCount(0);
+});
+
 /** Calls `act`, and expects that the page neither loads nor runs anything meanwhile. */
 async function expectNoRun(page: Page, act: () => Promise<void>): Promise<void> {
   const states = await page.evaluateHandle(() => {
@@ -232,6 +243,7 @@ test.describe('what goes wrong is said', () => {
     await expect(page.locator('#legend li')).not.toHaveCount(0);
     await page.unroute(file);
     await page.getByRole('button', { name: 'Try again' }).click();
+    await expect(page.locator('#stage')).toBeFocused();
     await expectFindings(page, 'person');
   });
 
@@ -294,6 +306,7 @@ test('the camera starts, draws, and stops', { tag: '@both' }, async ({ page }) =
   const button = page.locator('#webcam');
   await button.click();
   await expect(button).toHaveText('Stop camera');
+  await expect(button).toHaveClass(/\bon\b/);
   await expect(page.locator('#timings')).toContainText('Network');
   await expect(page.locator('#caption')).toContainText('The camera');
   const frame = await pixels(page);
@@ -301,9 +314,15 @@ test('the camera starts, draws, and stops', { tag: '@both' }, async ({ page }) =
   // The fake camera's picture moves.
   await expect.poll(async () => difference(frame, await pixels(page))).toBeGreaterThan(0.001);
 
+  const boxes = page.getByRole('checkbox', { name: 'Boxes' });
+  const mask = page.getByRole('checkbox', { name: 'Mask' });
+  for (const box of [boxes, mask]) await box.uncheck();
+  await expect(page.locator('#status')).toHaveText(/Nothing is switched on/);
+  for (const box of [boxes, mask]) await box.check();
+
   await button.click();
   await expect(button).toHaveText('Start camera');
-  await expect(button).toHaveAttribute('aria-pressed', 'false');
+  await expect(button).not.toHaveClass(/\bon\b/);
   await expectState(page, 'done');
   const last = await pixels(page);
   await page.waitForTimeout(500);

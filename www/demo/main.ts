@@ -15,6 +15,8 @@ import type { Picture, Shot } from './state.ts';
 import { torchvisionRows } from './torchvision.ts';
 import { draw } from './view.ts';
 
+const NOTHING_ON = 'Nothing is switched on: choose what to show.';
+
 /** A camera's findings change with each frame; they are said no more often than this, in milliseconds. */
 const SAY_EVERY = 3000;
 
@@ -29,6 +31,8 @@ const showTimes = buildMenu(byId('menu', HTMLElement), choices, update);
 let shot: Shot | undefined;
 let current = new AbortController();
 let cameraOn = false;
+/** Whether a picture is on its way, to be run through what is chosen when it is there. */
+let opening = false;
 let lastSaid = -Infinity;
 /** What the alert's button does. */
 let again: () => void = update;
@@ -40,6 +44,7 @@ function begin(): AbortSignal {
   clearErrors();
   hideProgress();
   setPageState('loading');
+  opening = false;
   return current.signal;
 }
 
@@ -55,6 +60,7 @@ function render(): void {
   showTimings(allOutcomes(shot, choices), picture.decode);
   showEngine(allOutcomes(shot, choices));
   canvas.setAttribute('aria-label', findings ? `${picture.name}. ${findings}` : picture.name);
+  if (cameraOn && shownRows(choices).length === 0) say(NOTHING_ON);
   if (!findings || (cameraOn && performance.now() - lastSaid < SAY_EVERY)) return;
   lastSaid = performance.now();
   say(`${findings}.`);
@@ -111,7 +117,7 @@ function finish(well: boolean): void {
   hideProgress();
   // The alert says what went wrong; the status says what is known none the less.
   const found = shot !== undefined && shownOutcomes(shot, choices).length > 0;
-  if (!found) say(well && shot ? 'Nothing is switched on: choose what to show.' : '');
+  if (!found) say(well && shot ? NOTHING_ON : '');
   render();
   setPageState(well ? (shot ? 'done' : 'idle') : 'error');
 }
@@ -120,15 +126,18 @@ function finish(well: boolean): void {
 async function open(source: () => Promise<Picture>): Promise<void> {
   const signal = begin();
   again = () => void open(source);
+  opening = true;
   say('Opening the picture…');
   try {
     const picture = await source();
     if (signal.aborted) return picture.image.close();
     again = update;
+    opening = false;
     show({ picture, outcomes: new Map() });
     await analyseShown(signal);
   } catch (error) {
     if (signal.aborted) return;
+    opening = false;
     showError(error);
     finish(false);
   }
@@ -139,10 +148,12 @@ async function analyseShown(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) finish(well);
 }
 
-/** After a choice has changed: runs what is missing. A camera's next frame does so by itself. */
+/** After a choice has changed: runs what is missing. A camera's next frame does so by itself, as does a picture that opens. */
 function update(): void {
   render();
-  if (!cameraOn) void analyseShown(begin());
+  if (cameraOn || opening) return;
+  again = update;
+  void analyseShown(begin());
 }
 
 /** A frame is shown together with what was found on it: without, boxes would flicker. The first one is shown at once. */
@@ -181,7 +192,7 @@ async function startCamera(): Promise<void> {
 
 function setCamera(on: boolean): void {
   cameraOn = on;
-  webcam.setAttribute('aria-pressed', `${on}`);
+  webcam.classList.toggle('on', on);
   webcam.textContent = on ? 'Stop camera' : 'Start camera';
 }
 
@@ -198,7 +209,11 @@ function start(): void {
   listenToDrop(document.body, openPicture);
   listenToPaste(openPicture);
   webcam.addEventListener('click', () => void (cameraOn ? stopCamera() : startCamera()));
-  byId('retry', HTMLButtonElement).addEventListener('click', () => again());
+  byId('retry', HTMLButtonElement).addEventListener('click', () => {
+    // The button goes with its alert; the focus would fall back to the page's top.
+    byId('stage', HTMLElement).focus({ preventScroll: true });
+    again();
+  });
   threshold.addEventListener('input', render);
   opacity.addEventListener('input', render);
   window.addEventListener('resize', render);

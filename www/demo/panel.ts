@@ -17,9 +17,9 @@ const ROWS_IN_VIEW = 10;
 
 /** Shows the outcomes that are drawn; returns them as sentences. */
 export function showFindings(outcomes: readonly Outcome[], threshold: number): string {
-  const lists: Node[] = [];
+  const lists: HTMLElement[] = [];
   const sentences: string[] = [];
-  legend.replaceChildren();
+  const legends: HTMLElement[] = [];
   for (const { output } of outcomes) {
     if (output.task === 'detection') {
       const found = atLeast(output.result, threshold);
@@ -27,7 +27,7 @@ export function showFindings(outcomes: readonly Outcome[], threshold: number): s
       sentences.push(objects(found, threshold));
     } else if (output.task === 'segmentation') {
       const present = colouredClasses(output.result);
-      legend.append(section('Mask', legendList(present)));
+      legends.push(section('Mask', legendList(present)));
       sentences.push(maskSentence(present));
     } else {
       const best = output.result.classes;
@@ -35,8 +35,27 @@ export function showFindings(outcomes: readonly Outcome[], threshold: number): s
       sentences.push(`Classes: ${best.map(({ label, score }) => `${label} ${score.toFixed(2)}`).join(', ')}`);
     }
   }
-  results.replaceChildren(...lists);
+  replaceSections(results, lists);
+  replaceSections(legend, legends);
   return sentences.join('. ');
+}
+
+/** Puts `sections` into `parent`. A list that was there stays and gets the new rows: it keeps its focus, and how far it is scrolled. */
+function replaceSections(parent: HTMLElement, sections: readonly HTMLElement[]): void {
+  const kept = sections.map((section, i) => {
+    const [before, now] = [parent.children[i]?.lastElementChild, section.lastElementChild];
+    if (!(before instanceof HTMLElement && now instanceof HTMLElement) || before.className !== now.className) {
+      return section;
+    }
+    before.replaceChildren(...now.childNodes);
+    before.tabIndex = now.tabIndex;
+    before.previousElementSibling?.replaceWith(section.firstElementChild ?? '');
+    return before.parentElement ?? section;
+  });
+  kept.forEach((section, i) => {
+    if (parent.children[i] !== section) parent.insertBefore(section, parent.children[i] ?? null);
+  });
+  while (parent.children.length > kept.length) parent.lastElementChild?.remove();
 }
 
 function section(title: string, list: HTMLElement): HTMLElement {
@@ -55,7 +74,11 @@ function detectionList(found: readonly Detection[]): HTMLElement {
 
 function scoreList(scored: readonly { label: string; classId: number; score: number }[]): HTMLElement {
   const rows = scored.map(({ label, classId, score }) => listRow(classId, label, score.toFixed(2)));
-  const list = element('ol', { className: 'findings' }, ...rows);
+  return findingsList('ol', rows);
+}
+
+function findingsList(tag: 'ol' | 'ul', rows: readonly HTMLElement[]): HTMLElement {
+  const list = element(tag, { className: 'findings' }, ...rows);
   // A list that scrolls must be reachable by keyboard.
   if (rows.length > ROWS_IN_VIEW) list.tabIndex = 0;
   return list;
@@ -91,7 +114,7 @@ function maskSentence(present: readonly ClassPresence[]): string {
 
 function legendList(present: readonly ClassPresence[]): HTMLElement {
   const rows = present.map(({ classId, label, share }) => listRow(classId, label, percent(share)));
-  return element('ul', { className: 'findings' }, ...rows);
+  return findingsList('ul', rows);
 }
 
 function listRow(classId: number, label: string, figure: string): HTMLElement {

@@ -48,13 +48,20 @@ function isWeights(value: unknown): value is Weights {
   return typeof arch === 'string' && isSize && isDtype && typeof file === 'string' && typeof bytes === 'number';
 }
 
-/** The weights that are there; none where the site has no index. */
+/** What a page waits for a file that it can do without, in milliseconds. */
+const PATIENCE = 2000;
+
+/** The weights that are there; none where the site has no index, or does not give it. */
 async function index(): Promise<Weights[]> {
+  const tooLate = new AbortController();
+  const timer = setTimeout(() => tooLate.abort(), PATIENCE);
   try {
-    const listed: unknown = await (await fetch('./models/index.json')).json();
+    const listed: unknown = await (await fetch('./models/index.json', { signal: tooLate.signal })).json();
     return Array.isArray(listed) ? listed.filter(isWeights) : [];
   } catch {
     return [];
+  } finally {
+    clearTimeout(timer);
   }
 }
 
