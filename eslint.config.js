@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'target/', 'www/lib/engine/', '**/node_modules/'] },
+  { ignores: ['dist/', 'target/', '**/node_modules/'] },
   js.configs.recommended,
   {
     files: ['**/*.mjs'],

@@ -1,6 +1,6 @@
 /** The page and the package in Chromium, as they are published: dist/page, with cross-origin isolation and without. */
 import { defineConfig } from '@playwright/test';
-import { chromiumArgs } from './pkg-config/chromium.mjs';
+import { chromiumArgs, debianChromium } from './pkg-config/webdriver.mjs';
 import type { Serving } from './tests/web/support.ts';
 
 // A camera that needs neither a device nor a click.
@@ -19,7 +19,7 @@ export default defineConfig<object, Serving>({
   reporter: 'list',
   use: {
     launchOptions: {
-      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
+      executablePath: process.env['CHROMIUM'] ?? debianChromium,
       args: [...chromiumArgs, ...fakeCamera],
     },
   },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { mobilesightJson } from '../pkg-config/cli.mjs';
 import { root } from '../pkg-config/run.mjs';
-import { commitOf, machine } from './web/machine.mjs';
+import { commitOf, cpu, machineOf } from './web/machine.mjs';
 import { table } from './web/markdown.mjs';
 import { median } from './web/statistics.mjs';
 
@@ -65,9 +65,19 @@ function row(setting, found) {
   ];
 }
 
-const { values } = parseArgs({ options: { repeats: { type: 'string', default: '5' } } });
-const repeats = Number(values.repeats);
-if (!Number.isInteger(repeats) || repeats < 1) throw new Error('--repeats takes a whole number, at least 1');
+function readRepeats() {
+  try {
+    const { values } = parseArgs({ options: { repeats: { type: 'string', default: '5' } } });
+    const repeats = Number(values.repeats);
+    if (!Number.isInteger(repeats) || repeats < 1) throw new Error('--repeats takes a whole number, at least 1');
+    return repeats;
+  } catch (error) {
+    console.error(`${error.message}\nUsage: node benches/rpn.mjs [--repeats N]`);
+    process.exit(1);
+  }
+}
+
+const repeats = readRepeats();
 if (!existsSync(join(data, 'eval.json'))) {
   console.log(
     `There are no labelled pictures in ${data}: nothing to measure. MOBILESIGHT_SHARED names the folder that holds data/coco.`,
@@ -87,7 +97,7 @@ const head = [
 const rows = measureAll(repeats).map((found, i) => row(settings[i], found));
 const text = `# Fewer proposals of the default detector
 
-By \`node benches/rpn.mjs\` on ${machine}; commit ${commitOf(root)}; ${new Date().toISOString().slice(0, 10)}; ${repeats === 1 ? 'once' : `${repeats} times all rows in turn`}. Native build, one thread, f32, pictures of COCO val2017.
+By \`node benches/rpn.mjs\` on ${machineOf(cpu)}; commit ${commitOf(root)}; ${new Date().toISOString().slice(0, 10)}; ${repeats === 1 ? 'once' : `${repeats} times all rows in turn`}. Native build, one thread, f32, pictures of COCO val2017.
 A time is the median over the pictures; median and minimum are those of the repeats. The first row is the model's own setting.
 \`detect(image, { rpn: { preNmsTopN, postNmsTopN, scoreThreshold } })\` sets them for a call.
 

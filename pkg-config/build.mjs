@@ -1,6 +1,6 @@
 // Builds what is published: dist/package (the npm package: wrapper and the four modules) and dist/page (the static page).
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cache } from './cache.mjs';
 import { hashOf, root, step, whenChanged } from './run.mjs';
@@ -9,6 +9,20 @@ import { variants } from './variants.mjs';
 
 const dist = join(root, 'dist');
 const node = (name) => join(root, 'node_modules', name);
+
+/** Removes what is in `folder`, which is made where it is missing, but for the names to `keep`. */
+function empty(folder, keep = []) {
+  mkdirSync(folder, { recursive: true });
+  for (const name of readdirSync(folder)) {
+    if (!keep.includes(name)) rmSync(join(folder, name), { recursive: true });
+  }
+}
+
+/** Puts a copy of the folder `from` in the place of `to`. */
+function replace(to, from) {
+  empty(to);
+  cpSync(from, to, { recursive: true });
+}
 
 // RUSTFLAGS goes by environment: one set there already would override every other place.
 function compile({ cargo, env }, { name, rustflags, cargoArgs, env: own, targetDir }) {
@@ -64,12 +78,11 @@ async function buildModule(toolchain, writer, variant) {
     .update(readFileSync(module))
     .update(hashOf(['pkg-config/build.mjs', 'pkg-config/variants.mjs', 'pkg-config/bindgen', 'package-lock.json']))
     .digest('hex');
-  await whenChanged(join(dist, '.stamps', variant.name), hash, () => {
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'mobilesight_bg.wasm');
+  await whenChanged(file, join(dist, '.stamps', variant.name), hash, () => {
+    empty(folder);
     step(`JavaScript of ${variant.name}`, writer, [module, folder]);
     if (variant.threads) fixHelpers(folder);
-    const file = join(folder, 'mobilesight_bg.wasm');
     step(`Smaller ${variant.name}`, 'node', [
       node('binaryen/bin/wasm-opt'),
       '-O3',
@@ -94,14 +107,16 @@ const vite = (what, config) =>
   step(what, 'node', [node('vite/bin/vite.js'), 'build', '--logLevel', 'warn', '--config', config]);
 
 /** dist/package: the wrapper beside the modules. */
-export async function buildPackage() {
+async function buildPackage() {
   await buildEngine();
-  const inputs = ['www/lib', 'pkg-config', 'package-lock.json', 'README.md', 'LICENSE'];
-  await whenChanged(join(dist, '.stamps/lib'), hashOf(inputs), () => {
+  const [folder, index] = [join(dist, 'package'), join(dist, 'package/index.js')];
+  const inputs = ['www/lib', 'pkg-config', 'tsconfig.json', 'package-lock.json', 'README.md', 'LICENSE'];
+  await whenChanged(index, join(dist, '.stamps/lib'), hashOf(inputs), () => {
+    empty(folder, ['engine']);
     vite('Wrapper', 'pkg-config/vite.package.config.ts');
     step('Types', 'node', [node('typescript/bin/tsc'), '-p', 'pkg-config/tsconfig.package.json']);
-    cpSync(join(root, 'pkg-config/package.json'), join(dist, 'package/package.json'));
-    for (const file of ['README.md', 'LICENSE']) cpSync(join(root, file), join(dist, 'package', file));
+    cpSync(join(root, 'pkg-config/package.json'), join(folder, 'package.json'));
+    for (const file of ['README.md', 'LICENSE']) cpSync(join(root, file), join(folder, file));
   });
 }
 
@@ -109,16 +124,15 @@ export async function buildPackage() {
 export async function buildPage() {
   await buildPackage();
   const page = join(dist, 'page');
-  await whenChanged(join(dist, '.stamps/page'), hashOf(['www/demo', 'pkg-config', 'package-lock.json']), () => {
+  const inputs = ['www/demo', 'pkg-config', 'package-lock.json'];
+  await whenChanged(join(page, 'index.html'), join(dist, '.stamps/page'), hashOf(inputs), () => {
     vite('Page', 'pkg-config/vite.page.config.ts');
   });
-  for (const folder of ['models', 'samples'])
-    cpSync(join(root, 'www', folder), join(page, folder), { recursive: true });
+  for (const folder of ['models', 'samples']) replace(join(page, folder), join(root, 'www', folder));
   // Always there: a page that asks for what is missing has an error in its console.
   const index = join(root, 'www/models/torchvision/index.json');
   writeFileSync(join(page, 'models/index.json'), existsSync(index) ? readFileSync(index) : '[]');
-  rmSync(join(page, 'lib'), { recursive: true, force: true });
-  cpSync(join(dist, 'package'), join(page, 'lib'), { recursive: true });
+  replace(join(page, 'lib'), join(dist, 'package'));
 }
 
 if (process.argv[1] === import.meta.filename) await buildPage();

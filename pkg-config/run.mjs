@@ -31,9 +31,9 @@ export function hashOf(paths) {
   return hash.digest('hex');
 }
 
-/** Calls `make` unless the last call that ended well, whose `stamp` file says of what, was for the same `hash`. */
-export async function whenChanged(stamp, hash, make) {
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
+/** Calls `make` unless `output` is there and the last call that ended well, whose `stamp` file says of what, was for the same `hash`. */
+export async function whenChanged(output, stamp, hash, make) {
+  if (existsSync(output) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
   await make();
   mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, hash);

@@ -1,21 +1,26 @@
 // `npm test`: sets up what is missing and runs every test of the project; stops at the first step that fails.
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cache } from './cache.mjs';
 import { root, step } from './run.mjs';
 import { ensureChromium, ensureNodeModules, ensureTestRunner, ensureWasmToolchain } from './toolchain.mjs';
 import { variants } from './variants.mjs';
+import { webdriverJson } from './webdriver.mjs';
 
 const cargo = (what, args) => step(what, 'cargo', args, { env: { CARGO_TARGET_DIR: cache } });
 const node = (what, script, args) => step(what, 'node', [join(root, 'node_modules', script), ...args]);
 
 /** The kernels and the goldens in a browser, in the module of `variant`. */
-function testInChromium(toolchain, runner, driver, { name, rustflags, targetDir }) {
+function testInChromium(toolchain, runner, { browser, driver }, { name, rustflags, targetDir }) {
+  const webdriver = join(cache, 'webdriver.json');
+  writeFileSync(webdriver, webdriverJson(browser));
   const env = {
     ...toolchain.env,
     RUSTFLAGS: rustflags,
     CARGO_TARGET_DIR: targetDir,
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: runner,
     CHROMEDRIVER: driver,
+    WASM_BINDGEN_TEST_WEBDRIVER_JSON: webdriver,
     WASM_BINDGEN_TEST_TIMEOUT: '600',
   };
   const args = ['test', '--locked', '--release', '--target', 'wasm32-unknown-unknown', '--test', '*'];
@@ -24,7 +29,7 @@ function testInChromium(toolchain, runner, driver, { name, rustflags, targetDir 
 
 await ensureNodeModules();
 const toolchain = ensureWasmToolchain();
-const { browser, driver } = ensureChromium();
+const chromium = ensureChromium();
 const { buildPage } = await import('./build.mjs');
 
 cargo('Format', ['fmt', '--check']);
@@ -35,9 +40,9 @@ node('Types of the page', 'typescript/bin/tsc', ['--noEmit']);
 cargo('Native tests', ['test', '--locked', '--release', '--features', 'cli']);
 cargo('Native tests with threads', ['test', '--locked', '--release', '--features', 'cli,threads']);
 const runner = ensureTestRunner();
-for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, runner, driver, variant);
+for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, runner, chromium, variant);
 await buildPage();
 node('Tests of the wrapper and the modules', 'vitest/vitest.mjs', ['run']);
 step('Tests of the page', 'node', [join(root, 'node_modules/@playwright/test/cli.js'), 'test'], {
-  env: { CHROMIUM: browser },
+  env: { CHROMIUM: chromium.browser },
 });

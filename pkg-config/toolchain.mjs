@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { cache } from './cache.mjs';
 import { hashOf, root, step, whenChanged } from './run.mjs';
+import { debianChromium } from './webdriver.mjs';
 
 const target = 'wasm32-unknown-unknown';
 const debianRust = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-llvm'];
@@ -80,8 +81,7 @@ export function ensureWasmToolchain() {
 /** node_modules as package-lock.json has it. */
 export async function ensureNodeModules() {
   const modules = join(root, 'node_modules');
-  const hash = existsSync(modules) ? hashOf(['package-lock.json']) : 'none';
-  await whenChanged(join(modules, '.mobilesight'), hash, () =>
+  await whenChanged(modules, join(modules, '.mobilesight'), hashOf(['package-lock.json']), () =>
     step('Node packages', 'npm', ['ci', '--no-audit', '--no-fund']),
   );
 }
@@ -98,7 +98,7 @@ export function ensureTestRunner() {
   const folder = join(cache, `wasm-bindgen-${version}`);
   const runner = join(folder, 'bin/wasm-bindgen-test-runner');
   if (!existsSync(runner)) {
-    const args = ['install', 'wasm-bindgen-cli', '--version', `=${version}`, '--root', folder, '--quiet'];
+    const args = ['install', 'wasm-bindgen-cli', '--version', `=${version}`, '--locked', '--root', folder, '--quiet'];
     step('Test runner for WebAssembly', 'cargo', args, { env: { CARGO_TARGET_DIR: join(cache, 'wasm-bindgen-cli') } });
   }
   return runner;
@@ -106,7 +106,7 @@ export function ensureTestRunner() {
 
 /** The browser and its driver: CHROMIUM and CHROMEDRIVER where they are set, else Debian's packages. */
 export function ensureChromium() {
-  const browser = process.env.CHROMIUM ?? '/usr/bin/chromium';
+  const browser = process.env.CHROMIUM ?? debianChromium;
   const driver = process.env.CHROMEDRIVER ?? '/usr/bin/chromedriver';
   if (existsSync(browser) && existsSync(driver)) return { browser, driver };
   const packages = ['chromium', 'chromium-driver'];

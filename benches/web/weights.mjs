@@ -9,9 +9,9 @@ import { linearWeights } from './generator.mjs';
 import { fillInitializer } from './onnx.mjs';
 
 const cache = join(homedir(), '.cache/mobilesight/bench');
-const generator = ['examples/generated_weights.rs', 'tests/generator/mod.rs'];
+const generator = ['examples/generated_weights.rs', 'tests/generator/mod.rs', 'src/models'];
 // What an int8 file depends on beside its f32 one: the pictures, the quantiser, and the layers that it knows.
-const quantiser = ['www/samples', 'src/calibrate.rs', 'src/quant.rs', 'src/quantize', 'src/nn/layer.rs', 'src/models'];
+const quantiser = ['www/samples', 'src/calibrate.rs', 'src/quant.rs', 'src/quantize', 'src/nn/layer.rs'];
 const detector = 'frcnn320.onnx';
 const fc6 = { name: 'roi_heads.box_head.fc6.weight', out: 1024, inputs: 12544 };
 

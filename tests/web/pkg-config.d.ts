@@ -1,6 +1,7 @@
 /** The types of the scripts of pkg-config that the tests use. */
-declare module '*/pkg-config/chromium.mjs' {
+declare module '*/pkg-config/webdriver.mjs' {
   export const chromiumArgs: string[];
+  export const debianChromium: string;
 }
 
 declare module '*/pkg-config/serve.mjs' {
