@@ -1,7 +1,7 @@
 // Builds what is published: dist/package (the npm package: wrapper and the four modules) and dist/page (the static page).
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { cache } from './cache.mjs';
 import { hashOf, root, step, whenChanged } from './run.mjs';
 import { ensureWasmToolchain } from './toolchain.mjs';
@@ -110,13 +110,13 @@ const vite = (what, config) =>
 async function buildPackage() {
   await buildEngine();
   const [folder, index] = [join(dist, 'package'), join(dist, 'package/index.js')];
-  const inputs = ['www/lib', 'pkg-config', 'tsconfig.json', 'package-lock.json', 'README.md', 'LICENSE'];
+  const inputs = ['www/lib', 'pkg-config', 'tsconfig.json', 'package-lock.json', 'LICENSE'];
   await whenChanged(index, join(dist, '.stamps/lib'), hashOf(inputs), () => {
     empty(folder, ['engine']);
     vite('Wrapper', 'pkg-config/vite.package.config.ts');
     step('Types', 'node', [node('typescript/bin/tsc'), '-p', 'pkg-config/tsconfig.package.json']);
     cpSync(join(root, 'pkg-config/package.json'), join(folder, 'package.json'));
-    for (const file of ['README.md', 'LICENSE']) cpSync(join(root, file), join(folder, file));
+    for (const file of ['www/lib/README.md', 'LICENSE']) cpSync(join(root, file), join(folder, basename(file)));
   });
 }
 
