@@ -2,11 +2,15 @@
 //! `__metadata__["mobilesight"]`. The same weights give the same bytes.
 
 use crate::models::detection::former_names::current_name;
+use crate::models::infer::row;
+use crate::models::mobilenetv3::{Arch, inverted_residual_setting};
 use crate::weights::{Metadata, StateDict, TensorInfo};
 use crate::{Error, Result};
 use half::f16;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// How [`convert`] stores floats.
@@ -16,6 +20,51 @@ pub enum FloatType {
     F32,
     /// In half the size, rounded to the nearest of 11 bits.
     F16,
+}
+
+/// The arguments of TorchVision's `_mobilenet_v3_conf`, of which it makes the rows.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Table {
+    width_mult: Option<f64>,
+    reduced_tail: Option<bool>,
+    dilated: Option<bool>,
+}
+
+/// Puts the rows that `config`'s width_mult, reduced_tail and dilated stand for in their place, for `arch`. Shapes tell widths, so that
+/// `dilated` alone changes what they do not in the rows that were `found`.
+///
+/// # Errors
+/// [`Error::WeightsMismatch`] for an argument of another type or range, or beside the rows themselves.
+pub fn take_table(config: &mut Map<String, Value>, arch: &str, found: &Value) -> Result<()> {
+    let names = ["width_mult", "reduced_tail", "dilated"];
+    let given: Map<_, _> = names.into_iter().filter_map(|name| config.remove_entry(name)).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let refuse = |why: String| Error::WeightsMismatch(format!("width_mult, reduced_tail and dilated {why}"));
+    if config.contains_key("inverted_residual_setting") {
+        return Err(refuse("make an inverted_residual_setting; leave them out, or it".to_string()));
+    }
+    let table: Table =
+        serde_json::from_value(Value::Object(given)).map_err(|e| refuse(format!("cannot be read ({e})")))?;
+    let width_mult = table.width_mult.unwrap_or(1.0);
+    if !(0.0..=16.0).contains(&width_mult) {
+        return Err(refuse(format!("have a width of {width_mult}; it is more than 0 and at most 16")));
+    }
+    let which = if arch.contains("_small") { Arch::Small } else { Arch::Large };
+    let dilated = table.dilated.unwrap_or(["lraspp", "deeplabv3", "fcn"].iter().any(|name| arch.starts_with(name)));
+    let rows = inverted_residual_setting(which, width_mult, table.reduced_tail.unwrap_or(false), dilated);
+    let mut rows: Vec<Value> = rows.iter().map(row).collect();
+    let widths_are_told = table.width_mult.is_none() && table.reduced_tail.is_none();
+    if let Some(found) = found.as_array().filter(|found| widths_are_told && found.len() == rows.len()) {
+        for (to, from) in rows.iter_mut().zip(found) {
+            // All but stride and dilation, the last two.
+            (0..6).for_each(|i| to[i] = from[i].clone());
+        }
+    }
+    config.insert("inverted_residual_setting".to_string(), Value::Array(rows));
+    Ok(())
 }
 
 /// Writes every tensor of `source` but BatchNorm's counters, num_batches_tracked; under the name of today where TorchVision has

@@ -164,6 +164,38 @@ fn convert_takes_parameters_that_a_builder_reads() {
     text(&["convert", SEGMENTER, "-o", utf8(&file), "--config", utf8(&json)]);
 }
 
+/// TorchVision's arguments stand for the rows that it makes of them.
+#[test]
+fn convert_takes_the_arguments_of_torchvisions_table() {
+    let folder = folder("table");
+    let (json, file) = (folder.join("given.json"), folder.join("small.safetensors"));
+    let convert = ["convert", CHECKPOINT, "-o", utf8(&file), "--config", utf8(&json)];
+    let rows = |given: &str| {
+        write(&json, given).unwrap();
+        text(&convert);
+        parsed(&["info", utf8(&file)])["config"]["inverted_residual_setting"].as_array().unwrap().clone()
+    };
+    let plain = rows("{}");
+    assert_eq!(rows(r#"{"width_mult": 0.35}"#), plain, "what the shapes tell, too");
+    let dilated = rows(r#"{"dilated": true}"#);
+    assert_eq!(dilated[..8], plain[..8]);
+    for (row, plain) in dilated.iter().zip(&plain).skip(8) {
+        assert_eq!((&row[0], &row[2], &row[6], &row[7]), (&plain[0], &plain[2], &plain[6], &json!(2)), "{row}");
+    }
+    let both = json!({"dilated": true, "inverted_residual_setting": plain}).to_string();
+    for (given, what) in [
+        (r#"{"width_mult": 0.5}"#, "has shape"),
+        (r#"{"reduced_tail": true}"#, "has shape"),
+        (r#"{"width_mult": "wide"}"#, "cannot be read"),
+        (r#"{"width_mult": -1}"#, "a width of -1"),
+        (&both, "leave them out, or it"),
+    ] {
+        write(&json, given).unwrap();
+        let words = refusal(&convert);
+        assert!(words.contains(what), "{given}: {words}");
+    }
+}
+
 /// A checkpoint of quantisation-aware training becomes an int8 file, which runs and is measured.
 #[test]
 fn a_quantisation_aware_checkpoint_is_converted() {

@@ -55,7 +55,8 @@ pub fn infer(weights: &dyn StateDict, named: Option<&str>) -> Result<Inferred> {
 const COLUMNS: [&str; 8] =
     ["input_channels", "kernel", "expanded_channels", "out_channels", "use_se", "activation", "stride", "dilation"];
 
-fn row(row: &InvertedResidualConfig) -> Value {
+/// A row as a file's config states it.
+pub(crate) fn row(row: &InvertedResidualConfig) -> Value {
     let activation = if row.activation == Activation::Hardswish { "HS" } else { "RE" };
     json!([
         row.input_channels,

@@ -3,7 +3,7 @@
 use crate::output;
 use crate::weights::{WeightsFile, read_weights};
 use anyhow::{Context, Result, bail, ensure};
-use mobilesight::convert::{FloatType, convert};
+use mobilesight::convert::{FloatType, convert, take_table};
 use mobilesight::models::config::check_names;
 use mobilesight::models::registry::entry;
 use mobilesight::quantize::{convert_qat, is_qat};
@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 Examples:
   mobilesight convert fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth -o detector.safetensors
   mobilesight convert mine.pth -o mine.safetensors --dtype f16 --labels names.txt --license MIT
+  mobilesight convert wide.pth -o wide.safetensors --config wide.json  with {\"dilated\": true} in wide.json
   mobilesight convert low.pth -o low.safetensors --preset low.json    with {\"resize\": 320} in low.json
 
 Names and shapes tell the architecture, its classes, widths, kernels and squeeze-excites; where they fit two, as Faster R-CNN's
 presets, the file's name does, if it begins with one's. Strides, activations and dilations
-leave no trace in a checkpoint: they are those of TorchVision's own table, unless --config gives an
-inverted_residual_setting. A checkpoint of TorchVision's quantisation-aware training becomes int8, with the scales that its
+leave no trace in a checkpoint: they are those of TorchVision's own table, unless --config gives its width_mult, reduced_tail
+or dilated, or an inverted_residual_setting. A checkpoint of TorchVision's quantisation-aware training becomes int8, with the scales that its
 observers saw, and computes what QNNPACK does. Nothing in a checkpoint is run: it is read as data.")]
 pub struct Args {
     /// A checkpoint (.pth) or a .safetensors file, with a model's state_dict
@@ -91,7 +92,7 @@ fn converted(args: &Args, bytes: &Vec<u8>) -> Result<Vec<u8>> {
 /// What the new file says of itself.
 fn metadata(args: &Args, file: &WeightsFile) -> Result<Metadata> {
     let labels = args.labels.as_deref().map(lines).transpose()?;
-    let config = args.config.as_deref().map(object).transpose()?;
+    let mut config = args.config.as_deref().map(object).transpose()?;
     let described = file.describe(args.arch.as_deref(), labels.clone());
     let mut metadata = match (described, &args.arch, &config) {
         // The shapes are of no published table: the caller says everything.
@@ -105,6 +106,9 @@ fn metadata(args: &Args, file: &WeightsFile) -> Result<Metadata> {
         },
         (described, ..) => described?,
     };
+    if let Some(config) = &mut config {
+        take_table(config, &metadata.arch, &metadata.config["inverted_residual_setting"])?;
+    }
     let preset = args.preset.as_deref().map(object).transpose()?;
     check_names(&config.clone().unwrap_or_default(), &preset.clone().unwrap_or_default())?;
     if let Some(config) = config {
