@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "its tensors serve other tests")]
 mod checkpoint;
 
-use checkpoint::{Pickle, checkpoint, whole};
+use checkpoint::{Pickle, archive, checkpoint, whole};
 use mobilesight::weights::{PthFile, StateDict};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -90,6 +90,17 @@ fn no_pickle_takes_more_memory_than_its_file() {
             let (most, _) = measured(&file);
             assert!(most <= file.len().max(LEAST), "{what}: {most} bytes for a file of {}", file.len());
         }
+    }
+}
+
+#[test]
+fn an_archive_of_many_records_takes_no_more_either() {
+    let names: Vec<String> = (0..100_000).map(|i| format!("x/{i}")).collect();
+    let records: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), [].as_slice())).collect();
+    for count in [8_000, 100_000] {
+        let file = archive(&records[..count]);
+        let (most, is_read) = measured(&file);
+        assert!(!is_read && most <= file.len().max(LEAST), "{most} bytes for a file of {}", file.len());
     }
 }
 

@@ -27,6 +27,15 @@ const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19
 /// How a zip archive begins.
 const ZIP: &[u8] = b"PK\x03\x04";
 
+/// How an entry of a zip archive's directory begins.
+const ENTRY: &[u8] = b"PK\x01\x02";
+
+/// Bytes that the zip crate may hold for an entry.
+const ENTRY_BYTES: usize = 512;
+
+/// Small archives may have as many entries as fill this.
+const LEAST_ENTRIES: usize = 4 << 20;
+
 /// A checkpoint's state_dict.
 #[derive(Debug)]
 pub struct PthFile<'a> {
@@ -155,6 +164,11 @@ impl<'a> Archive<'a> {
         }
         if !bytes.starts_with(ZIP) && !ZIP.starts_with(bytes) {
             return Err(refuse("is no zip archive, as torch.save writes"));
+        }
+        // Counted where they may be, as the crate's own list of them is what takes the memory.
+        let entries = bytes.windows(ENTRY.len()).filter(|window| *window == ENTRY).count();
+        if entries * ENTRY_BYTES > bytes.len().max(LEAST_ENTRIES) {
+            return Err(refuse(format_args!("has {entries} records, more than a file of its size has tensors")));
         }
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
         if zip.has_overlapping_entries().map_err(damaged)? {
