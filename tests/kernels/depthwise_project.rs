@@ -1,7 +1,8 @@
 //! depthwise_project_f32 against the naive loops, one layer after the other.
 
+use crate::depthwise::filter;
 use crate::oracle::{self, Shape, assert_close, noise};
-use crate::{dirty, filter, packed, tensor};
+use crate::{dirty, packed, tensor};
 use mobilesight::kernels::depthwise_f32::pack_weight;
 use mobilesight::kernels::depthwise_project_f32::{DepthwiseProject, Project, depthwise_project_f32, scratch};
 use mobilesight::kernels::{Activation, Pixels};
