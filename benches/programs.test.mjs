@@ -19,6 +19,15 @@ test.each(['rpn.mjs', 'web/run.mjs'])('%s tells a wrong option with its usage', 
   expect(stderr).not.toContain('    at ');
 });
 
+test.each(['rpn.mjs', 'web/run.mjs', '../pkg-config/demo.mjs', '../pkg-config/weights.mjs'])(
+  '%s --help tells its usage',
+  (file) => {
+    const { status, stdout } = run(file, ['--help']);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^Usage: /);
+  },
+);
+
 test('rpn.mjs says where it looks for pictures', () => {
   const { status, stdout } = run('rpn.mjs', [], { MOBILESIGHT_SHARED: join(tmpdir(), 'absent') });
   expect([status, stdout]).toEqual([0, expect.stringContaining('There are no labelled pictures')]);

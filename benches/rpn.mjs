@@ -1,9 +1,8 @@
 // `node benches/rpn.mjs [--repeats N]`: what fewer proposals of the default detector save and cost, natively, on labelled pictures; writes RPN.md.
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { mobilesightJson } from '../pkg-config/cli.mjs';
-import { root } from '../pkg-config/run.mjs';
+import { readArguments, root } from '../pkg-config/run.mjs';
 import { commitOf, cpu, machineOf } from './web/machine.mjs';
 import { table } from './web/markdown.mjs';
 import { median } from './web/statistics.mjs';
@@ -65,19 +64,12 @@ function row(setting, found) {
   ];
 }
 
-function readRepeats() {
-  try {
-    const { values } = parseArgs({ options: { repeats: { type: 'string', default: '5' } } });
-    const repeats = Number(values.repeats);
-    if (!Number.isInteger(repeats) || repeats < 1) throw new Error('--repeats takes a whole number, at least 1');
-    return repeats;
-  } catch (error) {
-    console.error(`${error.message}\nUsage: node benches/rpn.mjs [--repeats N]`);
-    process.exit(1);
-  }
+const { values } = readArguments('node benches/rpn.mjs [--repeats N]', { repeats: { type: 'string', default: '5' } });
+const repeats = Number(values.repeats);
+if (!Number.isInteger(repeats) || repeats < 1) {
+  console.error('--repeats takes a whole number, at least 1');
+  process.exit(1);
 }
-
-const repeats = readRepeats();
 if (!existsSync(join(data, 'eval.json'))) {
   console.log(
     `There are no labelled pictures in ${data}: nothing to measure. MOBILESIGHT_SHARED names the folder that holds data/coco.`,

@@ -2,16 +2,15 @@
 // `npm run demo -- --shot out.png [photo.jpg]`: draws one picture's boxes and mask in headless Chromium, then ends.
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, extname, join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
-import { root } from './run.mjs';
+import { readArguments, root } from './run.mjs';
 import { ensureChromium, ensureNodeModules } from './toolchain.mjs';
 
 const usage = 'npm run demo [-- --port N] [-- --shot out.png [photo.jpg]]';
 const sample = join(root, 'www/samples/street.png');
 
-function readArguments() {
+function readDemoArguments() {
   const options = { port: { type: 'string', default: '8080' }, shot: { type: 'string' } };
-  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  const { values, positionals } = readArguments(usage, options, { allowPositionals: true });
   const picture = resolve(positionals[0] ?? sample);
   if (values.shot && !existsSync(picture)) throw new Error(`There is no picture ${picture}.`);
   if (values.shot && extname(values.shot) !== '.png')
@@ -41,7 +40,7 @@ async function takeShot(url, shot, picture) {
 }
 
 async function main() {
-  const { port, shot, picture } = readArguments();
+  const { port, shot, picture } = readDemoArguments();
   await ensureNodeModules();
   const { buildPage } = await import('./build.mjs');
   await buildPage();

@@ -1,12 +1,26 @@
 // Running programs, and running them only when what they read has changed.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
 /** The project's folder. */
 export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** The program's arguments as parseArgs gives them; --help, and what none of `options` is, end it with its usage. */
+export function readArguments(usage, options, more = {}) {
+  try {
+    const read = parseArgs({ options: { ...options, help: { type: 'boolean' } }, ...more });
+    if (!read.values.help) return read;
+    console.log(`Usage: ${usage}`);
+  } catch (error) {
+    console.error(`${error.message}\nUsage: ${usage}`);
+    process.exit(1);
+  }
+  return process.exit();
+}
 
 /** Says what is done, runs it with its output shown, and throws when it fails. */
 export function step(what, program, args, { env = {}, cwd = root } = {}) {
@@ -34,6 +48,8 @@ export function hashOf(paths) {
 /** Calls `make` unless `output` is there and the last call that ended well, whose `stamp` file says of what, was for the same `hash`. */
 export async function whenChanged(output, stamp, hash, make) {
   if (existsSync(output) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
+  // What a call that is broken off leaves is nobody's.
+  rmSync(stamp, { force: true });
   await make();
   mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, hash);

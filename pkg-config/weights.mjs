@@ -5,9 +5,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { mobilesight } from './cli.mjs';
-import { root } from './run.mjs';
+import { readArguments, root } from './run.mjs';
 
 const usage = 'npm run weights [-- --pictures DIR] [-- --site URL]';
 
@@ -156,7 +155,7 @@ export async function makeWeights(options) {
 }
 
 async function main() {
-  const { values } = parseArgs({ options: { pictures: { type: 'string' }, site: { type: 'string' } } });
+  const { values } = readArguments(usage, { pictures: { type: 'string' }, site: { type: 'string' } });
   if (values.pictures) values.pictures = resolve(values.pictures);
   await makeWeights(values);
   if (!values.pictures)
@@ -171,6 +170,6 @@ async function main() {
 
 if (process.argv[1] === import.meta.filename)
   await main().catch((error) => {
-    console.error(error.code?.startsWith('ERR_PARSE_ARGS') ? `${error.message}\nUsage: ${usage}` : error.message);
+    console.error(error.message);
     process.exit(1);
   });

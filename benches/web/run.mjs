@@ -3,9 +3,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { buildEngine } from '../../pkg-config/build.mjs';
-import { root } from '../../pkg-config/run.mjs';
+import { readArguments, root } from '../../pkg-config/run.mjs';
 import { ensureNodeModules } from '../../pkg-config/toolchain.mjs';
 import { variants } from '../../pkg-config/variants.mjs';
 import { checkAgreement, contestants, time } from './contest.mjs';
@@ -36,17 +35,15 @@ const usage =
 class BadOption extends Error {}
 
 function parseOptions() {
-  const { values } = parseArgs({
-    options: {
-      json: { type: 'string' },
-      only: { type: 'string' },
-      launches: { type: 'string' },
-      quick: { type: 'boolean', default: false },
-      family: { type: 'boolean', default: false },
-      scale: { type: 'boolean', default: false },
-      report: { type: 'boolean', default: false },
-      'without-vnni': { type: 'boolean', default: false },
-    },
+  const { values } = readArguments(usage, {
+    json: { type: 'string' },
+    only: { type: 'string' },
+    launches: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    family: { type: 'boolean', default: false },
+    scale: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false },
+    'without-vnni': { type: 'boolean', default: false },
   });
   const { quick, only, scale, family } = values;
   const launches = Number(values.launches ?? (quick ? 2 : scale || family ? 3 : 6));
@@ -178,7 +175,7 @@ try {
   await main();
 } catch (error) {
   // What a user typed wrong needs no trace.
-  if (!error.code?.startsWith('ERR_PARSE_ARGS') && !(error instanceof BadOption)) throw error;
+  if (!(error instanceof BadOption)) throw error;
   console.error(`${error.message}\nUsage: ${usage}`);
   process.exitCode = 1;
 }

@@ -1,4 +1,4 @@
-//! The goldens' generator (make_golden.py): weights from names.
+//! The goldens' generator: weights from names. TorchVision was given the same.
 
 use mobilesight::Result;
 use mobilesight::weights::Weights;
@@ -20,10 +20,10 @@ pub fn uniform(name: &str, n: usize) -> Vec<f32> {
     bits(name, n).map(|b| (b >> 40) as f32 / (1 << 24) as f32).collect()
 }
 
-/// Weights made from each tensor's name alone, as `fill` of make_golden.py does.
+/// Weights made from each tensor's name alone, as those were that the goldens are of.
 pub struct GeneratedWeights;
 
-/// What `fill` multiplies a weight's range by.
+/// What a weight's range is multiplied by.
 fn gain(name: &str) -> f64 {
     match name {
         "roi_heads.box_predictor.cls_score.weight" => 12.0,

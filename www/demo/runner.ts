@@ -8,7 +8,7 @@ import type { ModelRow } from './models.ts';
 import type { Outcome, Output } from './state.ts';
 
 /** The slider's least value: the network runs once with it, and the slider then filters. */
-export const LEAST_SCORE = 0.05;
+const LEAST_SCORE = 0.05;
 
 interface Loaded {
   model: Model;
@@ -86,7 +86,7 @@ function load(row: ModelRow, onProgress: OnProgress): Promise<Loaded> {
 }
 
 /** What the caller hears of a run. */
-export interface RunEvents {
+interface RunEvents {
   onProgress: OnProgress;
   /** The model is loaded; the network starts. */
   onStart: () => void;

@@ -85,7 +85,7 @@ export class RunTimes {
 }
 
 /** Where the page has got to, for tests and screenshots: `data-state` of the document's element. */
-export type PageState = 'idle' | 'loading' | 'running' | 'done' | 'error';
+type PageState = 'idle' | 'loading' | 'running' | 'done' | 'error';
 
 export function setPageState(state: PageState): void {
   document.documentElement.dataset['state'] = state;

@@ -14,7 +14,7 @@ const MAX_HEIGHT = 0.72;
 const MIN_HEIGHT = 240;
 
 /** How to draw. */
-export interface DrawOptions {
+interface DrawOptions {
   /** Least score of a box. */
   threshold: number;
   /** Of the mask, 0 to 1. */
