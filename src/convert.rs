@@ -49,7 +49,7 @@ pub fn take_table(config: &mut Map<String, Value>, arch: &str, found: &Value) ->
     let table: Table =
         serde_json::from_value(Value::Object(given)).map_err(|e| refuse(format!("cannot be read ({e})")))?;
     let width_mult = table.width_mult.unwrap_or(1.0);
-    if !(0.0..=16.0).contains(&width_mult) {
+    if width_mult <= 0.0 || width_mult > 16.0 {
         return Err(refuse(format!("have a width of {width_mult}; it is more than 0 and at most 16")));
     }
     let which = if arch.contains("_small") { Arch::Small } else { Arch::Large };

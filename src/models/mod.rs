@@ -93,7 +93,7 @@ pub trait Model: Send + Sync {
     /// Rows and columns that a picture of `size`, [h, w], is resized to.
     fn resized(&self, size: (usize, usize)) -> (usize, usize);
 
-    /// The network's input of `image`, which [`dyn Model::check`] has let pass.
+    /// The network's input of `image`, which `check` has let pass.
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input;
 
     /// The network; gives the input's memory back.
@@ -101,7 +101,7 @@ pub trait Model: Send + Sync {
 }
 
 impl dyn Model + '_ {
-    /// Refuses a picture so long and narrow that it would be resized to one that no memory holds.
+    /// Refuses a picture that would be resized to one that no memory holds, as long and narrow ones are.
     ///
     /// # Errors
     /// [`Error::Image`] says so.
@@ -112,7 +112,7 @@ impl dyn Model + '_ {
         }
         let (width, height) = (image.width, image.height);
         Err(Error::Image(format!(
-            "a picture of {width} x {height} is too long and narrow for this model; cut it shorter"
+            "a picture of {width} x {height} becomes more than 8 million pixels for this model; cut it shorter"
         )))
     }
 }
