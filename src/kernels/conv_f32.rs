@@ -165,12 +165,13 @@ impl Passes {
     }
 
     fn at(&self, index: usize) -> Pass {
-        let (tap, part) = (index / self.parts_of_tap * self.taps_of_pass, index % self.parts_of_tap);
+        let tap = index / self.parts_of_tap * self.taps_of_pass;
+        let part = parallel::part(self.segment, self.parts_of_tap, index % self.parts_of_tap);
         Pass {
             first: tap,
             end: self.taps.min(tap + self.taps_of_pass),
-            from: self.segment * part / self.parts_of_tap,
-            to: self.segment * (part + 1) / self.parts_of_tap,
+            from: part.start,
+            to: part.end,
             is_first: index == 0,
             is_last: index + 1 == self.count(),
         }

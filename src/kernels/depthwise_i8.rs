@@ -93,9 +93,9 @@ pub fn depthwise_i8<S: Simd>(mut d: Depthwise) {
     let tasks = bands * channels.div_ceil(GROUP);
     parallel::for_each(tasks, h * w * channels / tasks * kernel * kernel * parallel::DEPTHWISE, |task| {
         let (band, group) = (task % bands, task / bands * GROUP);
-        let (rows, group) = (h * band / bands..h * (band + 1) / bands, group..channels.min(group + GROUP));
+        let (rows, group) = (parallel::part(h, bands, band), group..channels.min(group + GROUP));
         for i in 0..parts {
-            let columns = w * i / parts..w * (i + 1) / parts;
+            let columns = parallel::part(w, parts, i);
             // SAFETY: the asserts above cover every tap and output; tasks differ in rows or in channels.
             unsafe { part(&job, &Part { rows: rows.clone(), columns }, group.clone()) };
         }

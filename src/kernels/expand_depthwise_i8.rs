@@ -181,7 +181,7 @@ impl Both<'_> {
             let map = FloatMap { to: to.0.wrapping_add(j * NR), pitch: to.1, width };
             for part in 0..parts {
                 // Of equal size: a short last part would have short tiles.
-                let pixels = count * part / parts..count * (part + 1) / parts;
+                let pixels = parallel::part(count, parts, part);
                 // SAFETY: the caller's; a part is no more than the sums have room for.
                 unsafe {
                     let a = self.packed.as_ptr().add((seen.start * width + pixels.start) * self.expand.pixel());
