@@ -11,9 +11,7 @@ const cargo = (what, args) => step(what, 'cargo', args, { env: { CARGO_TARGET_DI
 const node = (what, script, args) => step(what, 'node', [join(root, 'node_modules', script), ...args]);
 
 /** The kernels and the goldens in a browser, in the module of `variant`. */
-function testInChromium(toolchain, runner, { browser, driver }, { name, rustflags, targetDir }) {
-  const webdriver = join(cache, 'webdriver.json');
-  writeFileSync(webdriver, webdriverJson(browser));
+function testInChromium(toolchain, { runner, driver, webdriver }, { name, rustflags, targetDir }) {
   const env = {
     ...toolchain.env,
     RUSTFLAGS: rustflags,
@@ -29,7 +27,7 @@ function testInChromium(toolchain, runner, { browser, driver }, { name, rustflag
 
 await ensureNodeModules();
 const toolchain = ensureWasmToolchain();
-const chromium = ensureChromium();
+const { browser, driver } = ensureChromium();
 const { buildPage } = await import('./build.mjs');
 
 cargo('Format', ['fmt', '--check']);
@@ -39,10 +37,11 @@ node('Format of the page', 'prettier/bin/prettier.cjs', ['--check', '--log-level
 node('Types of the page', 'typescript/bin/tsc', ['--noEmit']);
 cargo('Native tests', ['test', '--locked', '--release', '--features', 'cli']);
 cargo('Native tests with threads', ['test', '--locked', '--release', '--features', 'cli,threads']);
-const runner = ensureTestRunner();
-for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, runner, chromium, variant);
+const inChromium = { runner: ensureTestRunner(), driver, webdriver: join(cache, 'webdriver.json') };
+writeFileSync(inChromium.webdriver, webdriverJson(browser));
+for (const variant of variants.filter(({ threads }) => !threads)) testInChromium(toolchain, inChromium, variant);
 await buildPage();
 node('Tests of the wrapper and the modules', 'vitest/vitest.mjs', ['run']);
 step('Tests of the page', 'node', [join(root, 'node_modules/@playwright/test/cli.js'), 'test'], {
-  env: { CHROMIUM: chromium.browser },
+  env: { CHROMIUM: browser },
 });

@@ -4,6 +4,7 @@
 use crate::models::detection::former_names::current_name;
 use crate::models::infer::row;
 use crate::models::mobilenetv3::{Arch, inverted_residual_setting};
+use crate::models::registry::{Task, entry};
 use crate::weights::{Metadata, StateDict, TensorInfo};
 use crate::{Error, Result};
 use half::f16;
@@ -24,7 +25,7 @@ pub enum FloatType {
 
 /// The arguments of TorchVision's `_mobilenet_v3_conf`, of which it makes the rows.
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 struct Table {
     width_mult: Option<f64>,
     reduced_tail: Option<bool>,
@@ -35,7 +36,7 @@ struct Table {
 /// `dilated` alone changes what they do not in the rows that were `found`.
 ///
 /// # Errors
-/// [`Error::WeightsMismatch`] for an argument of another type or range, or beside the rows themselves.
+/// [`Error::WeightsMismatch`] for an argument of another type or range, or beside the rows themselves, and for an unknown `arch`.
 pub fn take_table(config: &mut Map<String, Value>, arch: &str, found: &Value) -> Result<()> {
     let names = ["width_mult", "reduced_tail", "dilated"];
     let given: Map<_, _> = names.into_iter().filter_map(|name| config.remove_entry(name)).collect();
@@ -53,7 +54,7 @@ pub fn take_table(config: &mut Map<String, Value>, arch: &str, found: &Value) ->
         return Err(refuse(format!("have a width of {width_mult}; it is more than 0 and at most 16")));
     }
     let which = if arch.contains("_small") { Arch::Small } else { Arch::Large };
-    let dilated = table.dilated.unwrap_or(["lraspp", "deeplabv3", "fcn"].iter().any(|name| arch.starts_with(name)));
+    let dilated = table.dilated.unwrap_or(entry(arch)?.task == Task::Segmentation);
     let rows = inverted_residual_setting(which, width_mult, table.reduced_tail.unwrap_or(false), dilated);
     let mut rows: Vec<Value> = rows.iter().map(row).collect();
     let widths_are_told = table.width_mult.is_none() && table.reduced_tail.is_none();

@@ -1,12 +1,12 @@
 /** The life of calls: their order, their end by an abort, by close() and by a crash, and what comes after. */
 import type { JSHandle, Page } from '@playwright/test';
-import type { LoadProgress, Segmenter } from 'mobilesight';
+import type { LoadProgress, ModuleName, Segmenter } from 'mobilesight';
 import type { Failure } from './inside.ts';
 import { SEGMENTER, expect, test } from './support.ts';
 
 const createSegmenter = (
   page: Page,
-  options: { maxQueue?: number; threads?: number } = {},
+  options: { maxQueue?: number; threads?: number; module?: ModuleName } = {},
 ): Promise<JSHandle<Segmenter>> =>
   page.evaluateHandle((options) => mobilesight.createSegmenter(options), { weights: SEGMENTER, ...options });
 
@@ -170,10 +170,7 @@ test.describe('where memory ends', () => {
       const body = (await response.text()).replace('maximum:16384', 'maximum:1536');
       await route.fulfill({ response, body });
     });
-    return page.evaluateHandle(
-      (weights) => mobilesight.createSegmenter({ weights, module: 'relaxed-threads', threads: 2 }),
-      SEGMENTER,
-    );
+    return createSegmenter(page, { module: 'relaxed-threads', threads: 2 });
   }
 
   const segment = (model: JSHandle<Segmenter>, width: number, height: number) =>

@@ -42,20 +42,17 @@ export function showFindings(outcomes: readonly Outcome[], threshold: number): s
 
 /** Puts `sections` into `parent`. A list that was there stays and gets the new rows: it keeps its focus, and how far it is scrolled. */
 function replaceSections(parent: HTMLElement, sections: readonly HTMLElement[]): void {
-  const kept = sections.map((section, i) => {
-    const [before, now] = [parent.children[i]?.lastElementChild, section.lastElementChild];
-    if (!(before instanceof HTMLElement && now instanceof HTMLElement) || before.className !== now.className) {
-      return section;
-    }
-    before.replaceChildren(...now.childNodes);
-    before.tabIndex = now.tabIndex;
-    before.previousElementSibling?.replaceWith(section.firstElementChild ?? '');
-    return before.parentElement ?? section;
+  sections.forEach((section, i) => {
+    const shown = parent.children[i];
+    const [before, now] = [shown?.lastElementChild, section.lastElementChild];
+    if (before instanceof HTMLElement && now instanceof HTMLElement && before.className === now.className) {
+      before.previousElementSibling?.replaceWith(section.firstElementChild ?? '');
+      before.replaceChildren(...now.childNodes);
+      before.tabIndex = now.tabIndex;
+    } else if (shown) shown.replaceWith(section);
+    else parent.append(section);
   });
-  kept.forEach((section, i) => {
-    if (parent.children[i] !== section) parent.insertBefore(section, parent.children[i] ?? null);
-  });
-  while (parent.children.length > kept.length) parent.lastElementChild?.remove();
+  while (parent.children.length > sections.length) parent.lastElementChild?.remove();
 }
 
 function section(title: string, list: HTMLElement): HTMLElement {

@@ -74,8 +74,7 @@ async function givenFile(
   onBytes: OnBytes,
 ): Promise<WeightsFile> {
   const view = ArrayBuffer.isView(weights) ? weights : new Uint8Array(weights);
-  const bytes = new Uint8Array(view.byteLength);
-  bytes.set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice();
   if (bytes.length === 0) {
     throw new MobilesightError('E_OPTION', 'weights holds no bytes: it is empty, or was transferred. Give it whole.');
   }

@@ -12,7 +12,7 @@ export function resolveUrl(address: string | URL, what: string, code: ErrorCode 
 }
 
 /** The response of `url`; E_FETCH for the network's and HTTP's errors. `what` names the file in words; `init` is fetch's own. */
-export async function fetchOk(url: string, what: string, init: RequestInit = {}): Promise<Response> {
+export async function fetchOk(url: string, what: string, init: RequestInit): Promise<Response> {
   const { signal } = init;
   const response = await fetch(url, init).catch((cause: unknown) => {
     if (signal?.aborted) throw cause;

@@ -66,7 +66,7 @@ export function taintedError(cause: unknown): MobilesightError {
 
 async function fromUrl(source: string | URL, signal?: AbortSignal): Promise<Picture> {
   const url = resolveUrl(source, 'The picture', 'E_IMAGE');
-  const response = await fetchOk(url, 'The picture', signal ? { signal } : {});
+  const response = await fetchOk(url, 'The picture', { signal: signal ?? null });
   const blob = await response.blob().catch((cause: unknown) => {
     if (signal?.aborted) throw cause;
     throw new MobilesightError('E_FETCH', `The picture at ${url} broke off. Try again.`, { url, cause });

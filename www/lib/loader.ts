@@ -159,9 +159,9 @@ async function read(
     return await connection.call('load', argument, buffersOf(file.parts));
   } catch (error) {
     const refused = error instanceof MobilesightError && error.code.startsWith('E_WEIGHTS');
-    // Else it may be these that do not fit the file.
-    const aloneToBlame = options.arch === undefined && options.labels === undefined;
-    if (refused && aloneToBlame) await file.refuse();
+    // Else it may be arch or labels that do not fit a good file.
+    const fileIsToBlame = options.arch === undefined && options.labels === undefined;
+    if (refused && fileIsToBlame) await file.refuse();
     throw error;
   }
 }

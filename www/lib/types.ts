@@ -1,10 +1,11 @@
 /** What the wrapper takes and gives: the whole public vocabulary of the package. Nothing here runs. */
 
 /**
- * A picture in any form that a page has it. All forms of the same opaque picture give equal results; EXIF orientation is respected.
- * Alpha is ignored, but only ImageData keeps what it hides: to the other forms that is black. A string is a URL, relative to the document. The picture is taken at the time of the call; the caller's
- * object is never consumed or closed. A file's colour profile is ignored, as TorchVision's readers do; where the browser has
- * applied a wide gamut's profile already, on a canvas or in an ImageBitmap, its sRGB values count.
+ * A picture in any form that a page has it. All forms of the same opaque picture give equal results; EXIF orientation is
+ * respected. Alpha is ignored, but only ImageData keeps what it hides: to the other forms that is black. A string is a URL,
+ * relative to the document. The picture is taken at the time of the call; the caller's object is never consumed or closed. A
+ * file's colour profile is ignored, as TorchVision's readers do; where the browser has applied a wide gamut's profile already,
+ * on a canvas or in an ImageBitmap, its sRGB values count.
  */
 export type ImageSource =
   | ImageBitmap

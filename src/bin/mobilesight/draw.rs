@@ -52,9 +52,10 @@ pub fn detections(picture: &mut RgbaImage, found: &[Detection]) {
 
 /// Lays the colours of the classes over the picture, half transparent, the background's left out.
 pub fn mask(picture: &mut RgbaImage, classes: &[u8], labels: &[String]) {
-    let is_background = |class: usize| labels.get(class).is_some_and(|label| label == BACKGROUND);
-    for (pixel, class) in picture.pixels_mut().zip(classes).filter(|(_, class)| !is_background(usize::from(**class))) {
-        let color = class_rgb(usize::from(*class));
+    let background = labels.iter().position(|label| label == BACKGROUND);
+    let classes = classes.iter().map(|class| usize::from(*class));
+    for (pixel, class) in picture.pixels_mut().zip(classes).filter(|(_, class)| Some(*class) != background) {
+        let color = class_rgb(class);
         for (value, over) in pixel.0.iter_mut().zip(color) {
             *value = value.midpoint(over);
         }
