@@ -25,7 +25,7 @@ use crate::parallel;
 use crate::simd::Simd;
 use std::ops::Range;
 
-const MAX_ROWS: usize = 6;
+pub(super) const MAX_ROWS: usize = 6;
 /// Steps of a pass: 8 columns of them are a first-level cache of 32 KB. Its lines come as soon as they are asked for from the second level, too, while a pass more
 /// reads and writes c: with 768, Faster R-CNN in f32 takes 1 % longer in Chromium on Zen 4 (November 2026); with 1280 and 1600, as long.
 const KC: usize = 1024;
@@ -34,6 +34,28 @@ const BLOCK_TILES: usize = 32;
 const GROUP_PANELS: usize = 8;
 /// What a task of fewer panels should still cost, 20 us: small tasks end together, smaller ones cost more than they save.
 const LEAST_TASK: usize = 1 << 19;
+
+/// `$call` with the rows of a tile as `$R`: as many as registers hold or one less, which every count of some twenty pixels is a sum of. A smaller tile,
+/// of a picture of fewer, counts some of its pixels twice: sizes of their own for it were 6 kB of the compressed engine.
+macro_rules! with_rows {
+    ($S:ty, $rows:expr, $R:ident => $call:expr) => {{
+        macro_rules! of {
+            ($number:literal) => {{
+                const $R: usize = $number;
+                $call
+            }};
+        }
+        match (<$S>::GEMM_ROWS, $rows) {
+            (6, 6) => of!(6),
+            (6, _) => of!(5),
+            (5, 5) => of!(5),
+            (5, _) => of!(4),
+            (_, 4) => of!(4),
+            _ => of!(3),
+        }
+    }};
+}
+pub(super) use with_rows;
 
 /// A run of the sum: floats of the input times as many rows of b.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +90,7 @@ pub struct Conv<'a> {
     pub c: (&'a mut [f32], Pixels),
 }
 
-/// Up to `MAX_ROWS` pixels: the indices of each in a, c and the residual.
+/// Pixels of a tile, of which the last stands for those that are missing: the indices of each in a, c and the residual.
 #[derive(Clone, Copy, Default)]
 struct Tile {
     rows: usize,
@@ -204,7 +226,12 @@ impl Job<'_> {
         let mut place = [a.at(y, x), c.at(y, x), residual.at(y, x)];
         for (i, tile) in tiles[..count].iter_mut().enumerate() {
             tile.rows = even + usize::from(i < larger);
-            for row in 0..tile.rows {
+            for row in 0..MAX_ROWS {
+                if row >= tile.rows {
+                    let last = tile.rows - 1;
+                    [tile.a[row], tile.c[row], tile.r[row]] = [tile.a[last], tile.c[last], tile.r[last]];
+                    continue;
+                }
                 [tile.a[row], tile.c[row], tile.r[row]] = place;
                 x += 1;
                 place = [place[0] + a.pixel, place[1] + c.pixel, place[2] + residual.pixel];
@@ -225,16 +252,7 @@ impl Job<'_> {
         let (larger, rest) = tiles.split_at(tiles.partition_point(|tile| tile.rows > tiles[tiles.len() - 1].rows));
         for tiles in [larger, rest].into_iter().filter(|tiles| !tiles.is_empty()) {
             // SAFETY: the caller's.
-            unsafe {
-                match tiles[0].rows {
-                    6 => self.tiles::<S, 6>(tiles, panel, pass),
-                    5 => self.tiles::<S, 5>(tiles, panel, pass),
-                    4 => self.tiles::<S, 4>(tiles, panel, pass),
-                    3 => self.tiles::<S, 3>(tiles, panel, pass),
-                    2 => self.tiles::<S, 2>(tiles, panel, pass),
-                    _ => self.tiles::<S, 1>(tiles, panel, pass),
-                }
-            }
+            unsafe { with_rows!(S, tiles[0].rows, R => self.tiles::<S, R>(tiles, panel, pass)) };
         }
     }
 

@@ -14,7 +14,7 @@
 //! Rows that two bands see are computed twice.
 
 use super::activation::activate;
-use super::conv_f32::steps;
+use super::conv_f32::{steps, with_rows};
 use super::depthwise_f32::{BLOCK, Filter, Job, cleared};
 use super::pack_f32::NR;
 use super::{Activation, Pixels, Shared};
@@ -244,42 +244,33 @@ impl Expand<'_> {
     /// # Safety
     /// As for [`Expand::tiles`].
     unsafe fn tiles_of<S: Simd>(&self, rows: usize, count: usize, walk: Walk, b: *const f32) -> Walk {
-        if count == 0 {
-            return walk;
-        }
         // SAFETY: the caller's.
-        unsafe {
-            match rows {
-                6 => self.tiles::<S, 6>(count, walk, b),
-                5 => self.tiles::<S, 5>(count, walk, b),
-                4 => self.tiles::<S, 4>(count, walk, b),
-                3 => self.tiles::<S, 3>(count, walk, b),
-                2 => self.tiles::<S, 2>(count, walk, b),
-                _ => self.tiles::<S, 1>(count, walk, b),
-            }
-        }
+        unsafe { with_rows!(S, rows, R => self.tiles::<S, R>(rows, count, walk, b)) }
     }
 
-    /// `count` tiles of R pixels. Never inlined, as conv_f32's.
+    /// `count` tiles of `rows` pixels, R or fewer. Never inlined, as conv_f32's.
     ///
     /// # Safety
     /// The pixels of the walk must be there to read and with room for eight floats each, and `b` must hold a panel.
     #[inline(never)]
-    unsafe fn tiles<S: Simd, const R: usize>(&self, count: usize, mut walk: Walk, b: *const f32) -> Walk {
+    unsafe fn tiles<S: Simd, const R: usize>(&self, rows: usize, count: usize, mut walk: Walk, b: *const f32) -> Walk {
         let (k, pixel, width, activation) = (self.k, self.a.1.pixel, self.size.1, self.activation);
         // SAFETY: the caller's.
         unsafe {
             for _ in 0..count {
                 let mut start: [*const f32; R] = std::array::from_fn(|i| walk.a.wrapping_add(i * pixel));
                 let mut to: [*mut f32; R] = std::array::from_fn(|i| walk.c.wrapping_add(i * BLOCK));
-                if walk.left > R {
+                if walk.left > R && rows == R {
                     let (a, c) = (walk.a.wrapping_add(R * pixel), walk.c.wrapping_add(R * BLOCK));
                     walk = Walk { a, c, left: walk.left - R, ..walk };
                 } else {
                     for i in 0..R {
                         (start[i], to[i]) = (walk.a, walk.c);
-                        walk = walk.next(pixel, width);
+                        if i + 1 < rows {
+                            walk = walk.next(pixel, width);
+                        }
                     }
+                    walk = walk.next(pixel, width);
                 }
                 let acc = [[S::load(b), S::load(b.add(4))]; R];
                 let acc = steps::<S, R>(acc, std::hint::black_box(start), b.add(NR), k);
