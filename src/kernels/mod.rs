@@ -21,6 +21,7 @@
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
 //! | [`weighted_sum_f32`] | f32 to f32 or u8 | 16 channels of a pixel |
+//! | [`strassen_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pairs of pixels x 16 output channels |
 //! | [`winograd_f32`] | f32 | 2x2 pixels x 4 channels, and [`conv_f32`]'s |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case
@@ -50,6 +51,7 @@ pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
 mod step_i8;
+pub mod strassen_f32;
 pub mod values_i8;
 pub mod weighted_sum_f32;
 pub mod winograd_f32;

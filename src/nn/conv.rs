@@ -10,6 +10,7 @@ use crate::Result;
 use crate::kernels::conv_f32::{self, Tap, conv_f32};
 use crate::kernels::conv_i8::{self, conv_i8};
 use crate::kernels::pack_f32::PackedB;
+use crate::kernels::strassen_f32::{self, strassen_f32};
 use crate::kernels::values_i8::{Values, ValuesMut};
 use crate::kernels::winograd_f32::{PackedWinograd, Winograd, winograd_f32};
 use crate::kernels::{Activation, Pixels, pack_i8};
@@ -269,11 +270,16 @@ impl Conv2d {
             residual: residual.map(|r| (r.data(), pixels(r))),
             c: (out.data_mut(), to),
         };
+        // Taken for every layer: a run asks for as many buffers as the one before, whatever its picture.
+        let mut room = cx.workspace.take(if exact { 0 } else { strassen_f32::scratch(&conv) });
         if exact {
-            conv_f32::<Exact>(conv)
+            conv_f32::<Exact>(conv);
+        } else if room.is_empty() {
+            conv_f32::<Best>(conv);
         } else {
-            conv_f32::<Best>(conv)
+            strassen_f32::<Best>(conv, &mut room);
         }
+        cx.workspace.give(room);
         scaled.into_iter().for_each(|buffer| cx.workspace.give(buffer));
         out
     }

@@ -5,6 +5,7 @@ mod depthwise_project;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod pictures;
+mod strassen;
 mod winograd;
 
 use mobilesight::kernels::conv_f32::{Conv, Tap, conv_f32};

@@ -1,0 +1,381 @@
+//! Linear layers, and 1x1 convolutions without halos, by a step of Strassen's algorithm in Winograd's form: 7 products of half the pixels, input and
+//! output channels in place of 8, for 15 sums (Strassen 1969; Knuth, The Art of Computer Programming, volume 2, section 4.6.4).
+//!
+//! ```text
+//! for chunk of pairs of pixels, i of the first and of the second half
+//!     for pass of at most KC steps of each half of the sum
+//!         s1 = a21 + a22, s2 = s1 - a11, s3 = a11 - a21, s4 = a12 - s2
+//!         for two panels                                                   (a task)
+//!             t1 = b12 - b11, t2 = b22 - t1, t3 = b22 - b12, t4 = b21 - t2
+//!             for line of LINES
+//!                 for tile of mr pairs: a panel of x, y or c
+//! ```
+//! The halves of the output channels are the even and the odd panels. Biases are a row of b, and t1 has what b12's are more than b11's; after the first
+//! pass, c's partial sums stand for them. The last pixel of an odd number is [`super::conv_f32`]'s.
+//!
+//! The sums are rounded otherwise than [`super::conv_f32`]'s, so a layer whose bits must not depend on the build stays with that one. Which pixels
+//! make a pair depends on their number alone: results are the same at any number of threads.
+
+use super::activation::activate;
+use super::conv_f32::{Conv, conv_f32, steps, store, with_rows};
+use super::pack_f32::NR;
+use super::{Activation, Pixels, Shared};
+use crate::parallel;
+use crate::simd::Simd;
+use std::ops::Range;
+
+/// Steps of a pass. With half as many, Faster R-CNN's box head takes 4 % longer in Chromium on Zen 4 (November 2026).
+const KC: usize = 512;
+/// Most pairs of pixels of a chunk: s of more would leave the second-level cache, and each chunk makes t anew.
+const CHUNK_PAIRS: usize = 128;
+/// Fewest output channels. With fewer, s costs one thread half of the gain, and more threads have too few tasks: LR-ASPP, whose projections have 160,
+/// takes 2 % less on one thread so, but 3 % more on two.
+const LEAST_CHANNELS: usize = 512;
+/// s1 to s4, t1 to t4.
+const SUMS: usize = 4;
+/// Floats of a vector.
+const LANES: usize = 4;
+
+/// How a layer is cut.
+struct Parts {
+    chunks: usize,
+    passes: usize,
+    /// The most pairs of a chunk and steps of a pass.
+    pairs: usize,
+    steps: usize,
+}
+
+impl Parts {
+    fn of(pairs: usize, k: usize) -> Parts {
+        let (chunks, passes) = (pairs.div_ceil(CHUNK_PAIRS), (k / 2).div_ceil(KC));
+        Parts { chunks, passes, pairs: pairs.div_ceil(chunks), steps: LANES * (k / 2 / LANES).div_ceil(passes) }
+    }
+
+    /// Floats of s.
+    fn sums(&self) -> usize {
+        SUMS * self.pairs * self.steps
+    }
+
+    /// Floats of x, y and t.
+    fn room(&self) -> usize {
+        2 * self.pairs * NR + SUMS * (self.steps + 1) * NR
+    }
+}
+
+/// Floats of scratch for `conv`; none where it is no layer that takes less time so. An eighth of the multiplications is spared; a value of a or b costs
+/// what an eighth of 26 of them does, one of c of 77.
+pub fn scratch(conv: &Conv) -> usize {
+    let (m, k, n) = (conv.size.0 * conv.size.1, conv.k, conv.n);
+    let in_one_run = |at: Pixels, channels| at.pixel == channels && at.row == conv.size.1 * channels;
+    let is_linear = conv.taps.len() == 1 && conv.segment == k && conv.residual.is_none();
+    let halves = k.is_multiple_of(2 * LANES) && n.is_multiple_of(2 * NR);
+    let pays = |[m, k, n]: [u64; 3]| 26 * k * (m + n) + 77 * m * n < m * k * n;
+    if is_linear
+        && in_one_run(conv.a.1, k)
+        && in_one_run(conv.c.1, n)
+        && halves
+        && n >= LEAST_CHANNELS
+        && pays([m, k, n].map(|x| x as u64))
+    {
+        let parts = Parts::of(m / 2, k);
+        return parts.sums() + parallel::threads() * parts.room();
+    }
+    0
+}
+
+/// Runs `conv` with the words of `S`, in as many floats of scratch as [`scratch`] says.
+///
+/// # Panics
+/// When a slice is too short for the pixels that it is said to hold, or `conv` is not for this kernel.
+pub fn strassen_f32<S: Simd>(conv: Conv, room: &mut [f32]) {
+    let (m, k, n) = (conv.size.0 * conv.size.1, conv.k, conv.n);
+    assert!(!room.is_empty() && room.len() == scratch(&conv), "scratch as asked for");
+    let (a, b) = (&conv.a.0[conv.a.1.start..], conv.b);
+    let c = &mut conv.c.0[conv.c.1.start..];
+    assert!(m * k <= a.len(), "a is too short");
+    assert!(m * n <= c.len(), "c is too short");
+    assert!(b.len() == n * (k + 1), "b holds all panels");
+
+    let (half, last) = (m / 2, m - 1);
+    if m % 2 == 1 {
+        let one = |pixel| Pixels { start: last * pixel, row: 0, pixel };
+        conv_f32::<S>(Conv { size: (1, 1), a: (a, one(k)), c: (&mut *c, one(n)), ..conv });
+    }
+    let layer = Layer { half, a, b, k, n, activation: conv.activation, c: Shared(c.as_mut_ptr()) };
+    let parts = Parts::of(half, k);
+    let (sums, room) = room.split_at_mut(parts.sums());
+    for (chunk, pass) in (0..parts.chunks).flat_map(|chunk| (0..parts.passes).map(move |pass| (chunk, pass))) {
+        let vectors = parallel::part(k / 2 / LANES, parts.passes, pass);
+        let pairs = parallel::part(half, parts.chunks, chunk);
+        let part = Part { pairs, steps: LANES * vectors.start..LANES * vectors.end };
+        let s = &mut sums[..part.pairs.len() * part.pitch()];
+        parallel::for_each_chunk(s, part.pitch(), part.pitch() * parallel::ELEMENT / LANES, |i, s| {
+            // SAFETY: the asserts above cover every pair.
+            unsafe { layer.sum_pair::<S>(part.pairs.start + i, &part.steps, s.as_mut_ptr()) };
+        });
+        let cost = part.pairs.len() * part.pitch() * 2 * NR;
+        parallel::for_each_with(n / (2 * NR), cost, room, |panels, room| {
+            // SAFETY: as above; tasks differ in panels.
+            unsafe { layer.two_panels::<S>(panels, &part, sums.as_ptr(), room.as_mut_ptr()) };
+        });
+    }
+}
+
+/// A layer of m or m - 1 pixels of k channels, whose output has n.
+struct Layer<'a> {
+    /// Pairs.
+    half: usize,
+    a: &'a [f32],
+    b: &'a [f32],
+    k: usize,
+    n: usize,
+    activation: Activation,
+    c: Shared,
+}
+
+/// Some pairs of pixels, and some steps of each half of their sums.
+struct Part {
+    pairs: Range<usize>,
+    steps: Range<usize>,
+}
+
+impl Part {
+    /// Floats of s of a pair.
+    fn pitch(&self) -> usize {
+        SUMS * self.steps.len()
+    }
+}
+
+/// What a quarter, or a sum of some, is of.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    A,
+    S,
+    B,
+    T,
+    /// x and y: a tile's sums so far.
+    X,
+    C,
+    /// The biases of b11, of t1.
+    BiasesOfB,
+    BiasesOfT,
+}
+
+/// By row and column; the first sum is (0, 0), the next (1, 0).
+type Quarter = (Of, usize, usize);
+
+/// to = start + the first product (= x) (+ y) + the second product; of c, act(that).
+struct Line {
+    start: Quarter,
+    products: [Option<[Quarter; 2]>; 2],
+    adds_y: bool,
+    to: Quarter,
+}
+
+const X: Quarter = (Of::X, 0, 0);
+const Y: Quarter = (Of::X, 1, 0);
+
+const LINES: [Line; 5] = {
+    use Of::{A, B, BiasesOfB, BiasesOfT, C, S, T};
+    [
+        // x = biases + a11 b11, c11 = x + a12 b21
+        Line {
+            start: (BiasesOfB, 0, 0),
+            products: [Some([(A, 0, 0), (B, 0, 0)]), Some([(A, 0, 1), (B, 1, 0)])],
+            adds_y: false,
+            to: (C, 0, 0),
+        },
+        // y = biases + s1 t1
+        Line { start: (BiasesOfT, 0, 0), products: [None, Some([(S, 0, 0), (T, 0, 0)])], adds_y: false, to: Y },
+        // x = x + s2 t2, c12 = x + y + s4 b22
+        Line {
+            start: X,
+            products: [Some([(S, 1, 0), (T, 1, 0)]), Some([(S, 3, 0), (B, 1, 1)])],
+            adds_y: true,
+            to: (C, 0, 1),
+        },
+        // x = x + s3 t3, c21 = x + a22 t4
+        Line {
+            start: X,
+            products: [Some([(S, 2, 0), (T, 2, 0)]), Some([(A, 1, 1), (T, 3, 0)])],
+            adds_y: false,
+            to: (C, 1, 0),
+        },
+        // c22 = x + y
+        Line { start: X, products: [None, None], adds_y: true, to: (C, 1, 1) },
+    ]
+};
+
+/// Where a quarter's rows lie: the first, and floats from one to the next. Of a, s, x and c, a row is of a pair; of b and t, it is of a step; biases are the
+/// same for all pairs.
+#[derive(Clone, Copy)]
+struct Rows {
+    at: *mut f32,
+    pitch: usize,
+}
+
+impl Rows {
+    #[inline(always)]
+    fn row(self, i: usize) -> *mut f32 {
+        self.at.wrapping_add(i * self.pitch)
+    }
+}
+
+/// A line of two panels: what is where.
+struct Task {
+    start: Rows,
+    products: [(Rows, *const f32, usize); 2],
+    /// x, where it is written.
+    save: Option<Rows>,
+    add: [Option<Rows>; 2],
+    activation: Activation,
+    to: Rows,
+}
+
+impl Task {
+    /// Does it for `len` pairs from `first` on, R or fewer. Never inlined, as conv_f32's tiles.
+    ///
+    /// # Safety
+    /// All rows must be there to read, those of x, y and c to write, and nobody else may write these.
+    #[inline(never)]
+    unsafe fn run<S: Simd, const R: usize>(&self, tiles: usize, mut first: usize, len: usize) {
+        for _ in 0..tiles {
+            // Fewer pairs than R: the last one again.
+            let at = |rows: Rows, i: usize| rows.row(first + i.min(len - 1));
+            // SAFETY: the caller's.
+            unsafe {
+                let load = |rows, i| [S::load(at(rows, i)), S::load(at(rows, i).add(4))];
+                let mut acc: [[S::F32; 2]; R] = std::array::from_fn(|i| load(self.start, i));
+                for (j, (a, b, count)) in self.products.iter().enumerate() {
+                    if j == 1 {
+                        if let Some(x) = self.save {
+                            (0..R).for_each(|i| store::<S>(acc[i], at(x, i), None));
+                        }
+                        for rows in self.add.into_iter().flatten() {
+                            acc = std::array::from_fn(|i| {
+                                let row = load(rows, i);
+                                [S::add(acc[i][0], row[0]), S::add(acc[i][1], row[1])]
+                            });
+                        }
+                    }
+                    let start: [*const f32; R] = std::array::from_fn(|i| at(*a, i).cast_const());
+                    acc = steps::<S, R>(acc, std::hint::black_box(start), *b, *count);
+                }
+                acc = activate::<S, _, R>(self.activation, acc);
+                (0..R).for_each(|i| store::<S>(acc[i], at(self.to, i), None));
+            }
+            first += len;
+        }
+    }
+}
+
+impl Layer<'_> {
+    /// s of a pair of pixels, [4, steps].
+    ///
+    /// # Safety
+    /// The pair and the steps must be of a, and `to` have room for the sums.
+    unsafe fn sum_pair<S: Simd>(&self, pair: usize, steps: &Range<usize>, to: *mut f32) {
+        let (below, right) = (self.half * self.k, self.k / 2);
+        let a11 = self.a.as_ptr().wrapping_add(pair * self.k + steps.start);
+        let a = [0, right, below, below + right].map(|quarter| a11.wrapping_add(quarter));
+        // SAFETY: the caller's.
+        unsafe {
+            sums::<S>(a, (to, steps.len()), steps.len(), |[a11, a12, a21, a22]| {
+                let s1 = S::add(a21, a22);
+                let s2 = S::sub(s1, a11);
+                [s1, s2, S::sub(a11, a21), S::sub(a12, s2)]
+            });
+        }
+    }
+
+    /// t of two panels, [4, biases and steps, NR].
+    ///
+    /// # Safety
+    /// The panels and steps must be of b, and `to` have room for the sums.
+    unsafe fn sum_panels<S: Simd>(&self, b: *const f32, steps: &Range<usize>, to: *mut f32) {
+        let (below, right) = (self.k / 2 * NR, (self.k + 1) * NR);
+        let biases_and_steps = [(0, 0, NR), ((1 + steps.start) * NR, NR, steps.len() * NR)];
+        for (from, first, len) in std::hint::black_box(biases_and_steps) {
+            let b = [0, right, below, below + right].map(|quarter| b.wrapping_add(from + quarter));
+            // SAFETY: the caller's.
+            unsafe {
+                sums::<S>(b, (to.wrapping_add(first), (steps.len() + 1) * NR), len, |[b11, b12, b21, b22]| {
+                    let t1 = S::sub(b12, b11);
+                    let t2 = S::sub(b22, t1);
+                    [t1, t2, S::sub(b22, b12), S::sub(b21, t2)]
+                });
+            }
+        }
+    }
+
+    /// Two panels of a part.
+    ///
+    /// # Safety
+    /// The part must be of the layer, `s` hold its pairs' sums, `room` what [`Parts::room`] says, and nobody else may write the panels of the pairs.
+    unsafe fn two_panels<S: Simd>(&self, panels: usize, part: &Part, s: *const f32, room: *mut f32) {
+        let (k, n, count, len) = (self.k, self.n, part.pairs.len(), part.steps.len());
+        let b = self.b.as_ptr().wrapping_add(panels * 2 * (k + 1) * NR);
+        let t = room.wrapping_add(2 * count * NR);
+        // SAFETY: the caller's.
+        unsafe { self.sum_panels::<S>(b, &part.steps, t) };
+
+        let first = part.pairs.start;
+        let biases = |of_first: *const f32| if part.steps.start == 0 { of_first } else { NOTHING.as_ptr() };
+        let rows = |(of, i, j): Quarter| {
+            // The first quarter, floats to the next below and to the right, and from row to row.
+            let (at, below, right, pitch) = match of {
+                Of::A => (self.a.as_ptr().wrapping_add(first * k + part.steps.start), self.half * k, k / 2, k),
+                Of::S => (s, len, 0, part.pitch()),
+                Of::B => (b.wrapping_add((1 + part.steps.start) * NR), k / 2 * NR, (k + 1) * NR, NR),
+                Of::T => (t.wrapping_add(NR).cast_const(), (len + 1) * NR, 0, NR),
+                Of::X => (room.cast_const(), count * NR, 0, NR),
+                Of::C => (self.c.get().wrapping_add(first * n + panels * 2 * NR).cast_const(), self.half * n, NR, n),
+                Of::BiasesOfB => (biases(b), 0, 0, 0),
+                Of::BiasesOfT => (biases(t), 0, 0, 0),
+            };
+            Rows { at: at.wrapping_add(i * below + j * right).cast_mut(), pitch }
+        };
+        let tiles = count.div_ceil(S::GEMM_ROWS);
+        let (even, larger) = (count / tiles, count % tiles);
+        for line in std::hint::black_box(&LINES) {
+            let (to, is_c) = (rows(line.to), line.to.0 == Of::C);
+            let task = Task {
+                start: rows(line.start),
+                products: line.products.map(|product| {
+                    product.map_or((to, std::ptr::null(), 0), |[a, b]| (rows(a), rows(b).at.cast_const(), len))
+                }),
+                save: line.products[0].map(|_| rows(X)),
+                add: [line.adds_y.then(|| rows(Y)), (is_c && part.steps.start > 0).then_some(to)],
+                activation: if is_c && part.steps.end == k / 2 { self.activation } else { Activation::Identity },
+                to,
+            };
+            for (tiles, first, rows) in [(larger, 0, even + 1), (tiles - larger, larger * (even + 1), even)] {
+                // SAFETY: the caller's.
+                unsafe { with_rows!(S, rows, R => task.run::<S, R>(tiles, first, rows)) };
+            }
+        }
+    }
+}
+
+/// What the sums of a later pass begin with.
+static NOTHING: [f32; NR] = [0.0; NR];
+
+/// `to` and the others that follow it at `pitch` = f(from), vector by vector.
+///
+/// # Safety
+/// All must hold `len` floats, which come in fours.
+#[inline(always)]
+unsafe fn sums<S: Simd>(
+    from: [*const f32; 4],
+    (to, pitch): (*mut f32, usize),
+    len: usize,
+    f: impl Fn([S::F32; 4]) -> [S::F32; 4],
+) {
+    for i in (0..len).step_by(LANES) {
+        // SAFETY: the caller's.
+        unsafe {
+            let values = f(from.map(|p| S::load(p.add(i))));
+            values.into_iter().enumerate().for_each(|(j, v)| S::store(to.add(j * pitch + i), v));
+        }
+    }
+}
