@@ -109,7 +109,7 @@ pub fn strassen_f32<S: Simd>(conv: Conv, room: &mut [f32]) {
         let pairs = parallel::part(half, parts.chunks, chunk);
         let part = Part { pairs, steps: LANES * vectors.start..LANES * vectors.end };
         let s = &mut sums[..part.pairs.len() * part.pitch()];
-        parallel::for_each_chunk(s, part.pitch(), part.pitch() * parallel::ELEMENT / LANES, |i, s| {
+        parallel::for_each_chunk(s, part.pitch(), part.pitch() * parallel::ELEMENT, |i, s| {
             // SAFETY: the asserts above cover every pair.
             unsafe { layer.sum_pair::<S>(part.pairs.start + i, &part.steps, s.as_mut_ptr()) };
         });
