@@ -25,7 +25,7 @@ use crate::parallel;
 use crate::simd::Simd;
 use std::ops::Range;
 
-pub(super) const MAX_ROWS: usize = 6;
+const MAX_ROWS: usize = 6;
 /// Steps of a pass: 8 columns of them are a first-level cache of 32 KB. Its lines come as soon as they are asked for from the second level, too, while a pass more
 /// reads and writes c: with 768, Faster R-CNN in f32 takes 1 % longer in Chromium on Zen 4 (November 2026); with 1280 and 1600, as long.
 const KC: usize = 1024;
@@ -56,6 +56,13 @@ macro_rules! with_rows {
     }};
 }
 pub(super) use with_rows;
+
+/// How many tiles of how many rows cover `count` pixels, one or more: of at most `most` rows, then of one less, so that no short tile is left.
+pub(super) fn tile_sizes(count: usize, most: usize) -> [(usize, usize); 2] {
+    let tiles = count.div_ceil(most);
+    let (rows, larger) = (count / tiles, count % tiles);
+    [(larger, rows + 1), (tiles - larger, rows)]
+}
 
 /// A run of the sum: floats of the input times as many rows of b.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,7 +100,6 @@ pub struct Conv<'a> {
 /// Pixels of a tile, of which the last stands for those that are missing: the indices of each in a, c and the residual.
 #[derive(Clone, Copy, Default)]
 struct Tile {
-    rows: usize,
     a: [usize; MAX_ROWS],
     c: [usize; MAX_ROWS],
     r: [usize; MAX_ROWS],
@@ -207,52 +213,51 @@ impl Job<'_> {
     /// The pixels and the panels must be within the slices, and no other task may write both.
     unsafe fn block<S: Simd>(&self, pixels: Range<usize>, panels: Range<usize>, passes: &Passes) {
         let mut tiles = [Tile::default(); BLOCK_TILES];
-        let count = self.fill_tiles(&mut tiles, pixels.start, pixels.len(), S::GEMM_ROWS);
+        let sizes = tile_sizes(pixels.len(), S::GEMM_ROWS);
+        self.fill_tiles(&mut tiles, sizes, pixels.start);
         for pass in 0..passes.count() {
             for panel in panels.clone() {
                 // SAFETY: the caller's.
-                unsafe { self.panel::<S>(&tiles[..count], panel, passes.at(pass)) };
+                unsafe { self.panel::<S>(&tiles, sizes, panel, passes.at(pass)) };
             }
         }
     }
 
-    /// Covers `rows` pixels from `first` with tiles of `mr` and, near the end, of mr - 1, so that no short tile is left.
-    fn fill_tiles(&self, tiles: &mut [Tile], first: usize, rows: usize, mr: usize) -> usize {
-        let count = rows.div_ceil(mr);
-        let (even, larger) = (rows / count, rows % count);
+    /// Fills tiles of these `sizes` with the pixels from `first` on.
+    fn fill_tiles(&self, tiles: &mut [Tile], sizes: [(usize, usize); 2], first: usize) {
         let (width, residual) = (self.conv.size.1, self.conv.residual.map_or(Pixels::NOWHERE, |(_, at)| at));
         let (a, c) = (self.conv.a.1, self.conv.c.1);
         let (mut y, mut x) = (first / width, first % width);
         let mut place = [a.at(y, x), c.at(y, x), residual.at(y, x)];
-        for (i, tile) in tiles[..count].iter_mut().enumerate() {
-            tile.rows = even + usize::from(i < larger);
+        let [(larger, most), (rest, fewer)] = sizes;
+        for (i, tile) in tiles[..larger + rest].iter_mut().enumerate() {
+            let rows = if i < larger { most } else { fewer };
+            let mut pixel = place;
             for row in 0..MAX_ROWS {
-                if row >= tile.rows {
-                    let last = tile.rows - 1;
-                    [tile.a[row], tile.c[row], tile.r[row]] = [tile.a[last], tile.c[last], tile.r[last]];
-                    continue;
+                if row < rows {
+                    pixel = place;
+                    x += 1;
+                    place = [place[0] + a.pixel, place[1] + c.pixel, place[2] + residual.pixel];
+                    if x == width {
+                        (y, x) = (y + 1, 0);
+                        place = [a.at(y, 0), c.at(y, 0), residual.at(y, 0)];
+                    }
                 }
-                [tile.a[row], tile.c[row], tile.r[row]] = place;
-                x += 1;
-                place = [place[0] + a.pixel, place[1] + c.pixel, place[2] + residual.pixel];
-                if x == width {
-                    (y, x) = (y + 1, 0);
-                    place = [a.at(y, 0), c.at(y, 0), residual.at(y, 0)];
-                }
+                [tile.a[row], tile.c[row], tile.r[row]] = pixel;
             }
         }
-        count
     }
 
-    /// One panel of all tiles, which have at most two sizes, the larger first.
+    /// One panel of all tiles, of these `sizes`.
     ///
     /// # Safety
     /// The tiles' indices must be within the slices, and no other task may write the same pixels and columns.
-    unsafe fn panel<S: Simd>(&self, tiles: &[Tile], panel: usize, pass: Pass) {
-        let (larger, rest) = tiles.split_at(tiles.partition_point(|tile| tile.rows > tiles[tiles.len() - 1].rows));
-        for tiles in [larger, rest].into_iter().filter(|tiles| !tiles.is_empty()) {
+    unsafe fn panel<S: Simd>(&self, tiles: &[Tile], sizes: [(usize, usize); 2], panel: usize, pass: Pass) {
+        let [(larger, _), (rest, _)] = sizes;
+        let tiles = [&tiles[..larger], &tiles[larger..][..rest]];
+        for (tiles, (_, rows)) in tiles.into_iter().zip(sizes).filter(|(tiles, _)| !tiles.is_empty()) {
             // SAFETY: the caller's.
-            unsafe { with_rows!(S, tiles[0].rows, R => self.tiles::<S, R>(tiles, panel, pass)) };
+            unsafe { with_rows!(S, rows, R => self.tiles::<S, R>(tiles, panel, pass)) };
         }
     }
 

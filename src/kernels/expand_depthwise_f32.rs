@@ -14,7 +14,7 @@
 //! Rows that two bands see are computed twice.
 
 use super::activation::activate;
-use super::conv_f32::{steps, with_rows};
+use super::conv_f32::{steps, tile_sizes, with_rows};
 use super::depthwise_f32::{BLOCK, Filter, Job, cleared};
 use super::pack_f32::NR;
 use super::{Activation, Pixels, Shared};
@@ -221,34 +221,24 @@ impl Expand<'_> {
             // The last band sees but padding below what the one before saw.
             return;
         }
-        let tiles = count.div_ceil(S::GEMM_ROWS);
-        let (rows, larger) = (count / tiles, count % tiles);
         for (panel, ch) in channels.clone().step_by(NR).enumerate() {
             // SAFETY: the caller's; the tiles are the rows' pixels.
             unsafe {
                 let b = self.b.as_ptr().add(ch * (self.k + 1));
-                let walk = Walk {
+                let mut walk = Walk {
                     a: a.as_ptr().add(at.at(seen.start, 0)),
                     c: to.0.add(panel * NR),
                     left: width,
                     gaps: (at.row - width * at.pixel, to.1 - width * BLOCK),
                 };
-                let walk = self.tiles_of::<S>(rows + 1, larger, walk, b);
-                self.tiles_of::<S>(rows, tiles - larger, walk, b);
+                for (count, rows) in tile_sizes(count, S::GEMM_ROWS) {
+                    walk = with_rows!(S, rows, R => self.tiles::<S, R>(rows, count, walk, b));
+                }
             }
         }
     }
 
-    /// `count` tiles of `rows` pixels; gives what comes after them.
-    ///
-    /// # Safety
-    /// As for [`Expand::tiles`].
-    unsafe fn tiles_of<S: Simd>(&self, rows: usize, count: usize, walk: Walk, b: *const f32) -> Walk {
-        // SAFETY: the caller's.
-        unsafe { with_rows!(S, rows, R => self.tiles::<S, R>(rows, count, walk, b)) }
-    }
-
-    /// `count` tiles of `rows` pixels, R or fewer. Never inlined, as conv_f32's.
+    /// `count` tiles of `rows` pixels, R or fewer; gives what comes after them. Never inlined, as conv_f32's.
     ///
     /// # Safety
     /// The pixels of the walk must be there to read and with room for eight floats each, and `b` must hold a panel.

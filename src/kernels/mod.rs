@@ -20,8 +20,8 @@
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
-//! | [`weighted_sum_f32`] | f32 to f32 or u8 | 16 channels of a pixel |
 //! | [`strassen_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pairs of pixels x 16 output channels |
+//! | [`weighted_sum_f32`] | f32 to f32 or u8 | 16 channels of a pixel |
 //! | [`winograd_f32`] | f32 | 2x2 pixels x 4 channels, and [`conv_f32`]'s |
 //!
 //! Pixels are named by [`Pixels`], an affine map from (y, x) to an index, so that halos, strides and matrices need no case

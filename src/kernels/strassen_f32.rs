@@ -17,7 +17,7 @@
 //! make a pair depends on their number alone: results are the same at any number of threads.
 
 use super::activation::activate;
-use super::conv_f32::{Conv, conv_f32, steps, store, with_rows};
+use super::conv_f32::{Conv, Tap, conv_f32, steps, store, tile_sizes, with_rows};
 use super::pack_f32::NR;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
@@ -67,7 +67,7 @@ impl Parts {
 pub fn scratch(conv: &Conv) -> usize {
     let (m, k, n) = (conv.size.0 * conv.size.1, conv.k, conv.n);
     let in_one_run = |at: Pixels, channels| at.pixel == channels && at.row == conv.size.1 * channels;
-    let is_linear = conv.taps.len() == 1 && conv.segment == k && conv.residual.is_none();
+    let is_linear = matches!(conv.taps, [Tap { a: 0, .. }]) && conv.segment == k && conv.residual.is_none();
     let halves = k.is_multiple_of(2 * LANES) && n.is_multiple_of(2 * NR);
     let pays = |[m, k, n]: [u64; 3]| 26 * k * (m + n) + 77 * m * n < m * k * n;
     if is_linear
@@ -206,8 +206,7 @@ const LINES: [Line; 5] = {
     ]
 };
 
-/// Where a quarter's rows lie: the first, and floats from one to the next. Of a, s, x and c, a row is of a pair; of b and t, it is of a step; biases are the
-/// same for all pairs.
+/// Where a quarter's rows lie, one for each pair: the first, and floats from one to the next. What all pairs share, as panels and biases, is one row.
 #[derive(Clone, Copy)]
 struct Rows {
     at: *mut f32,
@@ -233,7 +232,7 @@ struct Task {
 }
 
 impl Task {
-    /// Does it for `len` pairs from `first` on, R or fewer. Never inlined, as conv_f32's tiles.
+    /// Does it for `tiles` of `len` pairs, R or fewer, from `first` on. Never inlined, as conv_f32's tiles.
     ///
     /// # Safety
     /// All rows must be there to read, those of x, y and c to write, and nobody else may write these.
@@ -295,6 +294,7 @@ impl Layer<'_> {
     unsafe fn sum_panels<S: Simd>(&self, b: *const f32, steps: &Range<usize>, to: *mut f32) {
         let (below, right) = (self.k / 2 * NR, (self.k + 1) * NR);
         let biases_and_steps = [(0, 0, NR), ((1 + steps.start) * NR, NR, steps.len() * NR)];
+        // Not known to the compiler: it would write the loop of each.
         for (from, first, len) in std::hint::black_box(biases_and_steps) {
             let b = [0, right, below, below + right].map(|quarter| b.wrapping_add(from + quarter));
             // SAFETY: the caller's.
@@ -313,47 +313,71 @@ impl Layer<'_> {
     /// # Safety
     /// The part must be of the layer, `s` hold its pairs' sums, `room` what [`Parts::room`] says, and nobody else may write the panels of the pairs.
     unsafe fn two_panels<S: Simd>(&self, panels: usize, part: &Part, s: *const f32, room: *mut f32) {
-        let (k, n, count, len) = (self.k, self.n, part.pairs.len(), part.steps.len());
-        let b = self.b.as_ptr().wrapping_add(panels * 2 * (k + 1) * NR);
+        let count = part.pairs.len();
+        let b = self.b.as_ptr().wrapping_add(panels * 2 * (self.k + 1) * NR);
         let t = room.wrapping_add(2 * count * NR);
         // SAFETY: the caller's.
         unsafe { self.sum_panels::<S>(b, &part.steps, t) };
-
-        let first = part.pairs.start;
-        let biases = |of_first: *const f32| if part.steps.start == 0 { of_first } else { NOTHING.as_ptr() };
-        let rows = |(of, i, j): Quarter| {
-            // The first quarter, floats to the next below and to the right, and from row to row.
-            let (at, below, right, pitch) = match of {
-                Of::A => (self.a.as_ptr().wrapping_add(first * k + part.steps.start), self.half * k, k / 2, k),
-                Of::S => (s, len, 0, part.pitch()),
-                Of::B => (b.wrapping_add((1 + part.steps.start) * NR), k / 2 * NR, (k + 1) * NR, NR),
-                Of::T => (t.wrapping_add(NR).cast_const(), (len + 1) * NR, 0, NR),
-                Of::X => (room.cast_const(), count * NR, 0, NR),
-                Of::C => (self.c.get().wrapping_add(first * n + panels * 2 * NR).cast_const(), self.half * n, NR, n),
-                Of::BiasesOfB => (biases(b), 0, 0, 0),
-                Of::BiasesOfT => (biases(t), 0, 0, 0),
-            };
-            Rows { at: at.wrapping_add(i * below + j * right).cast_mut(), pitch }
-        };
-        let tiles = count.div_ceil(S::GEMM_ROWS);
-        let (even, larger) = (count / tiles, count % tiles);
-        for line in std::hint::black_box(&LINES) {
-            let (to, is_c) = (rows(line.to), line.to.0 == Of::C);
-            let task = Task {
-                start: rows(line.start),
-                products: line.products.map(|product| {
-                    product.map_or((to, std::ptr::null(), 0), |[a, b]| (rows(a), rows(b).at.cast_const(), len))
-                }),
-                save: line.products[0].map(|_| rows(X)),
-                add: [line.adds_y.then(|| rows(Y)), (is_c && part.steps.start > 0).then_some(to)],
-                activation: if is_c && part.steps.end == k / 2 { self.activation } else { Activation::Identity },
-                to,
-            };
-            for (tiles, first, rows) in [(larger, 0, even + 1), (tiles - larger, larger * (even + 1), even)] {
+        let places = Places { layer: self, part, b, t, s, xy: room, column: panels * 2 * NR };
+        // Not known to the compiler: it would write out each line.
+        for line in std::hint::black_box(&LINES[..]) {
+            let task = places.task(line);
+            let mut first = 0;
+            for (tiles, rows) in tile_sizes(count, S::GEMM_ROWS) {
                 // SAFETY: the caller's.
                 unsafe { with_rows!(S, rows, R => task.run::<S, R>(tiles, first, rows)) };
+                first += tiles * rows;
             }
         }
+    }
+}
+
+/// Where all is that two panels of a part are made of.
+struct Places<'a> {
+    layer: &'a Layer<'a>,
+    part: &'a Part,
+    b: *const f32,
+    t: *const f32,
+    s: *const f32,
+    xy: *mut f32,
+    /// The first of c's.
+    column: usize,
+}
+
+impl Places<'_> {
+    fn task(&self, line: &Line) -> Task {
+        let (steps, to, is_c) = (&self.part.steps, self.rows(line.to), line.to.0 == Of::C);
+        let product = |[a, b]: [Quarter; 2]| (self.rows(a), self.rows(b).at.cast_const(), steps.len());
+        Task {
+            start: self.rows(line.start),
+            products: line.products.map(|factors| factors.map_or((to, std::ptr::null(), 0), product)),
+            save: line.products[0].map(|_| self.rows(X)),
+            add: [line.adds_y.then(|| self.rows(Y)), (is_c && steps.start > 0).then_some(to)],
+            activation: if is_c && steps.end == self.layer.k / 2 {
+                self.layer.activation
+            } else {
+                Activation::Identity
+            },
+            to,
+        }
+    }
+
+    #[inline(never)]
+    fn rows(&self, (of, i, j): Quarter) -> Rows {
+        let (Layer { half, a, k, n, c, .. }, Part { pairs, steps }) = (self.layer, self.part);
+        let biases = |of_first| if steps.start == 0 { of_first } else { NOTHING.as_ptr() };
+        // The first quarter, floats to the next below and to the right, and from row to row.
+        let (at, below, right, pitch) = match of {
+            Of::A => (a.as_ptr().wrapping_add(pairs.start * k + steps.start), half * k, k / 2, *k),
+            Of::S => (self.s, steps.len(), 0, self.part.pitch()),
+            Of::B => (self.b.wrapping_add((1 + steps.start) * NR), k / 2 * NR, (k + 1) * NR, 0),
+            Of::T => (self.t.wrapping_add(NR), (steps.len() + 1) * NR, 0, 0),
+            Of::X => (self.xy.cast_const(), pairs.len() * NR, 0, NR),
+            Of::C => (c.get().wrapping_add(pairs.start * n + self.column).cast_const(), half * n, NR, *n),
+            Of::BiasesOfB => (biases(self.b), 0, 0, 0),
+            Of::BiasesOfT => (biases(self.t), 0, 0, 0),
+        };
+        Rows { at: at.wrapping_add(i * below + j * right).cast_mut(), pitch }
     }
 }
 

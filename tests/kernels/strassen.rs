@@ -89,6 +89,7 @@ fn other_layers_need_no_scratch() {
     };
     assert!(but(&|_| ()) > 0);
     assert_eq!(but(&|conv| conv.taps = &[Tap { a: 0, b: 0 }; 3]), 0);
+    assert_eq!(but(&|conv| conv.taps = &[Tap { a: 8, b: 0 }]), 0);
     assert_eq!(but(&|conv| conv.residual = Some((&[], conv.c.1))), 0);
     assert_eq!(but(&|conv| conv.a.1.pixel += 8), 0);
     assert_eq!(but(&|conv| conv.c.1.row += 960), 0);
