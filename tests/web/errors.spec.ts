@@ -215,6 +215,9 @@ test.describe('bad options of a load', () => {
     ['integrity', { integrity: 'md5-abc' }],
     ['maxQueue', { maxQueue: 0 }],
     ['labels', { labels: [1, 2] }],
+    ['cache', { cache: 'yes' }],
+    ['assetPath', { assetPath: 5 }],
+    ['thread', { thread: 2 }],
   ];
 
   test('are refused by name', async ({ blank }) => {

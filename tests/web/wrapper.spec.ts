@@ -140,7 +140,7 @@ test.describe('options of a detection', () => {
     for (const found of [oneALevel, apart]) expect(found).not.toEqual(usual);
   });
 
-  const bad: [string, DetectOptions][] = [
+  const bad: [string, object][] = [
     ['scoreThreshold', { scoreThreshold: 1.5 }],
     ['scoreThreshold', { scoreThreshold: NaN }],
     ['maxResults', { maxResults: 0 }],
@@ -151,9 +151,12 @@ test.describe('options of a detection', () => {
     ['rpn.postNmsTopN', { rpn: { postNmsTopN: -1 } }],
     ['rpn.scoreThreshold', { rpn: { scoreThreshold: 2 } }],
     ['rpn.nmsThreshold', { rpn: { nmsThreshold: 2 } }],
+    ['rpn.topN', { rpn: { topN: 100 } }],
+    ['scoreTreshold', { scoreTreshold: 0.5 }],
+    ['signal', { signal: 5 }],
   ];
 
-  test('out of range they are refused', async ({ blank }) => {
+  test('out of range or misspelt they are refused', async ({ blank }) => {
     const model = await blank.evaluateHandle((weights) => mobilesight.createDetector({ weights }), DETECTOR);
     for (const [option, options] of bad) {
       const failure = await model.evaluate(

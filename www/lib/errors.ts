@@ -24,7 +24,7 @@ export type ErrorCode =
   | 'E_CLOSED'
   /** The environment lacks what is needed: no Worker, no WebAssembly. */
   | 'E_UNSUPPORTED_ENV'
-  /** An option is out of its range. */
+  /** An option is unknown or out of its range. */
   | 'E_OPTION'
   /** A defect of mobilesight. */
   | 'E_INTERNAL';

@@ -1,7 +1,7 @@
 /** The three kinds of model: a client, with options and results in the task's own words. */
 import { Client } from './client.ts';
 import { spawnWorker } from './connection.ts';
-import { classifierOptions, detectorOptions, objectOf } from './options.ts';
+import { classifierOptions, detectorOptions, signalOf } from './options.ts';
 import type { RunAnswer } from './protocol.ts';
 import type {
   Classification,
@@ -42,7 +42,7 @@ export async function createSegmenter(options: CreateOptions): Promise<Segmenter
   return {
     ...shared(client),
     async segment(image, options = {}) {
-      const answer = await client.run(image, {}, objectOf('options', options).signal);
+      const answer = await client.run(image, {}, signalOf(options));
       const { width, height, mask = new Uint8Array() } = answer;
       return { mask, labels: client.info().labels, width, height, timings: timingsOf(answer) };
     },
@@ -68,7 +68,7 @@ export async function createClassifier(options: CreateOptions): Promise<Classifi
 function shared(client: Client): Model {
   return {
     info: () => client.info(),
-    profile: (image, options) => client.profile(image, options?.signal),
+    profile: async (image, options = {}) => client.profile(image, signalOf(options)),
     close: () => client.close(),
   };
 }

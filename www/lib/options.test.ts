@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkCreateOptions, classifierOptions, detectorOptions } from './options.ts';
+import { checkCreateOptions, classifierOptions, detectorOptions, signalOf } from './options.ts';
 import type { CreateOptions, DetectOptions } from './types.ts';
 
 const LABELS = ['__background__', 'person', 'N/A', 'cat', 'N/A'];
@@ -31,6 +31,14 @@ describe('a detector', () => {
     expect(() => detectorOptions({ categoryAllowlist: ['catt'] }, LABELS)).toThrow(/'catt'.*person/);
   });
 
+  test.each([
+    [{ scoreTreshold: 0.5 }, /^scoreTreshold is no option.*scoreThreshold, maxResults/],
+    [{ rpn: { topN: 5 } }, /^rpn.topN is no option.*rpn.preNmsTopN, rpn.postNmsTopN/],
+    [{ topK: 5 }, /^topK is no option/],
+  ])('says which options there are for %o', (options, message) => {
+    expect(() => detectorOptions(options as DetectOptions, LABELS)).toThrow(message);
+  });
+
   test.each<DetectOptions>([
     { scoreThreshold: -0.1 },
     { scoreThreshold: 1.1 },
@@ -49,6 +57,7 @@ describe('a detector', () => {
     { rpn: 5 as unknown as object },
     { rpn: null as unknown as object },
     null as unknown as DetectOptions,
+    { signal: { aborted: false } as AbortSignal },
   ])('refuses %o', (options) => {
     expect(() => detectorOptions(options, LABELS)).toThrow(expect.objectContaining({ code: 'E_OPTION' }));
   });
@@ -70,6 +79,20 @@ describe('a classifier', () => {
   });
 });
 
+describe('a run without other options', () => {
+  test('takes a signal of any window', () => {
+    const { signal } = new AbortController();
+    const ofAnother = { aborted: false, addEventListener: () => undefined } as unknown as AbortSignal;
+    expect(signalOf({ signal })).toBe(signal);
+    expect(signalOf({ signal: ofAnother })).toBe(ofAnother);
+    expect(signalOf({})).toBeUndefined();
+  });
+
+  test.each([{ signal: 5 }, { signal: null }, { topK: 1 }])('refuses %o', (options) => {
+    expect(() => signalOf(options as object)).toThrow(expect.objectContaining({ code: 'E_OPTION' }));
+  });
+});
+
 describe('a create function', () => {
   const integrity = `sha256-${'A'.repeat(43)}=`;
 
@@ -80,6 +103,8 @@ describe('a create function', () => {
     { weights: new Uint8Array(8) },
     { threads: 'auto', module: 'auto' },
     { threads: 4, module: 'relaxed-threads', maxQueue: 1, integrity, labels: ['a'] },
+    { assetPath: new URL('https://example.test/'), cache: false, arch: 'x', onProgress: () => undefined },
+    { signal: new AbortController().signal },
   ])('takes %o', (options) => {
     expect(() => checkCreateOptions({ weights: '/x', ...options })).not.toThrow();
   });
@@ -97,6 +122,11 @@ describe('a create function', () => {
     { integrity: 'sha512-x' },
     { integrity: 'sha256-short' },
     { labels: [1] },
+    { assetPath: 5 },
+    { cache: 'no' },
+    { onProgress: {} },
+    { signal: 'abort' },
+    { thread: 2 },
   ])('refuses %o', (options) => {
     const all = { weights: '/x', ...options } as CreateOptions;
     expect(() => checkCreateOptions(all)).toThrow(expect.objectContaining({ code: 'E_OPTION' }));
