@@ -10,7 +10,7 @@ use crate::nn::Context;
 use crate::profile::{Layer, Profile};
 use crate::simd::DotKind;
 use crate::tensor::Workspace;
-use crate::weights::{Blank, Metadata, SafeTensorsFile, StateDict, Weights};
+use crate::weights::{Blank, Metadata, SafeTensorsFile, Weights};
 use crate::{Error, Result};
 use js_file::JsFile;
 use js_sys::{Float32Array, Object, Reflect, Uint8Array, Uint32Array};
