@@ -52,6 +52,7 @@ pub mod resize_f32;
 pub mod resize_u8;
 mod step_i8;
 pub mod strassen_f32;
+mod strassen_lines;
 pub mod values_i8;
 pub mod weighted_sum_f32;
 pub mod winograd_f32;
