@@ -48,7 +48,7 @@ function rule<T>(holds: (value: T) => boolean, kind: string): (option: string, v
 }
 
 const isAddress = (value: unknown) => typeof value === 'string' || value instanceof URL;
-const isCount = (value: unknown) => Number.isInteger(value) && Number(value) >= 1;
+const isNames = (value: unknown) => Array.isArray(value) && value.every((name) => typeof name === 'string');
 
 const address = rule<string | URL>(isAddress, 'a URL');
 const flag = rule<boolean>((value) => typeof value === 'boolean', 'true or false');
@@ -62,15 +62,16 @@ const signal = rule<AbortSignal>(
   'an AbortSignal',
 );
 
+const atLeastOne = rule<number>((value) => Number.isInteger(value) && value >= 1, 'an integer of at least 1');
+
 /** What is beyond the engine's integers is as good as the largest of them. */
 function count(option: string, value: number | undefined): number | undefined {
-  if (value === undefined) return value;
-  return isCount(value) ? Math.min(value, LARGEST_COUNT) : refuse(option, value, 'an integer of at least 1');
+  const given = atLeastOne(option, value);
+  return given === undefined ? given : Math.min(given, LARGEST_COUNT);
 }
 
 function names<T extends readonly string[]>(option: string, value: T | undefined): T | undefined {
-  const isArray = Array.isArray(value) && value.every((name) => typeof name === 'string');
-  return value === undefined || isArray ? value : refuse(option, value, 'an array of names');
+  return rule<T>(isNames, 'an array of names')(option, value);
 }
 
 function weights(option: string, value: CreateOptions['weights']): CreateOptions['weights'] {
