@@ -1,6 +1,6 @@
 // What the build needs beside Node and Rust, each fetched only when it is missing.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { cache } from './cache.mjs';
 import { hashOf, root, step, whenChanged } from './run.mjs';
@@ -86,22 +86,13 @@ export async function ensureNodeModules() {
   );
 }
 
-/** The version of wasm-bindgen that the crate is built with: its tools must be the same. */
-function wasmBindgenVersion() {
-  const lock = readFileSync(join(root, 'Cargo.lock'), 'utf8');
-  return /name = "wasm-bindgen"\nversion = "([^"]+)"/.exec(lock)[1];
-}
-
-/** The folder of wasm-bindgen-test-runner, built once a version and machine (some minutes). */
+/** wasm-bindgen's runner of tests, built once a version (a minute). */
 export function ensureTestRunner() {
-  const version = wasmBindgenVersion();
-  const folder = join(cache, `wasm-bindgen-${version}`);
-  const runner = join(folder, 'bin/wasm-bindgen-test-runner');
-  if (!existsSync(runner)) {
-    const args = ['install', 'wasm-bindgen-cli', '--version', `=${version}`, '--locked', '--root', folder, '--quiet'];
-    step('Test runner for WebAssembly', 'cargo', args, { env: { CARGO_TARGET_DIR: join(cache, 'wasm-bindgen-cli') } });
-  }
-  return runner;
+  const target = join(cache, 'test-runner');
+  const manifest = join(root, 'pkg-config/test-runner/Cargo.toml');
+  const args = ['build', '--locked', '--release', '--quiet', '--manifest-path', manifest];
+  step('Test runner for WebAssembly', 'cargo', args, { env: { CARGO_TARGET_DIR: target } });
+  return join(target, 'release/test-runner');
 }
 
 /** The browser and its driver: CHROMIUM and CHROMEDRIVER where they are set, else Debian's packages. */
