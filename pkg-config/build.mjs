@@ -2,9 +2,8 @@
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { cache } from './cache.mjs';
 import { hashOf, root, step, whenChanged } from './run.mjs';
-import { ensureWasmToolchain } from './toolchain.mjs';
+import { ensureBindgen, ensureWasmToolchain } from './toolchain.mjs';
 import { variants } from './variants.mjs';
 
 const dist = join(root, 'dist');
@@ -29,16 +28,6 @@ function compile({ cargo, env }, { name, rustflags, cargoArgs, env: own, targetD
   const args = ['build', '--locked', '--release', '--lib', '--target', 'wasm32-unknown-unknown', ...cargoArgs];
   step(`Module ${name}`, cargo, args, { env: { ...env, ...own, RUSTFLAGS: rustflags, CARGO_TARGET_DIR: targetDir } });
   return join(targetDir, 'wasm32-unknown-unknown/release/mobilesight.wasm');
-}
-
-/** The helper that writes a module's JavaScript, built once a version. */
-function bindgen() {
-  const target = join(cache, 'bindgen');
-  const manifest = join(root, 'pkg-config/bindgen/Cargo.toml');
-  step('JavaScript writer', 'cargo', ['build', '--locked', '--release', '--quiet', '--manifest-path', manifest], {
-    env: { CARGO_TARGET_DIR: target },
-  });
-  return join(target, 'release/bindgen');
 }
 
 // wasm-bindgen-rayon imports its own package by folder, which only bundlers resolve. And a thread that dies tells only the worker that started
@@ -99,7 +88,7 @@ async function buildModule(toolchain, writer, variant) {
 /** dist/package/engine: the modules of the list, each in a folder of its name. */
 export async function buildEngine(list = variants) {
   const toolchain = ensureWasmToolchain();
-  const writer = bindgen();
+  const writer = ensureBindgen();
   for (const variant of list) await buildModule(toolchain, writer, variant);
 }
 

@@ -4,7 +4,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { filesUnder, hashOf, root } from './run.mjs';
 
-const sources = ['Cargo.toml', 'Cargo.lock', 'src', 'tests', 'examples', 'pkg-config/bindgen', 'benches/web/limit'];
+const programs = ['pkg-config/bindgen', 'pkg-config/test-runner', 'benches/web/limit'];
+const sources = ['Cargo.toml', 'Cargo.lock', 'src', 'tests', 'examples', ...programs];
 
 /** Cargo's target folder. */
 export const cache = process.env.CARGO_TARGET_DIR || join(homedir(), '.cache/mobilesight/target');

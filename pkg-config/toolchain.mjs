@@ -86,14 +86,19 @@ export async function ensureNodeModules() {
   );
 }
 
-/** wasm-bindgen's runner of tests, built once a version (a minute). */
-export function ensureTestRunner() {
-  const target = join(cache, 'test-runner');
-  const manifest = join(root, 'pkg-config/test-runner/Cargo.toml');
+/** The program of the folder `name` beside this file, built once a version. */
+function builtProgram(what, name) {
+  const [manifest, target] = [join(root, 'pkg-config', name, 'Cargo.toml'), join(cache, name)];
   const args = ['build', '--locked', '--release', '--quiet', '--manifest-path', manifest];
-  step('Test runner for WebAssembly', 'cargo', args, { env: { CARGO_TARGET_DIR: target } });
-  return join(target, 'release/test-runner');
+  step(what, 'cargo', args, { env: { CARGO_TARGET_DIR: target } });
+  return join(target, 'release', name);
 }
+
+/** The program that writes a module's JavaScript. */
+export const ensureBindgen = () => builtProgram('JavaScript writer', 'bindgen');
+
+/** wasm-bindgen's runner of tests. */
+export const ensureTestRunner = () => builtProgram('Test runner for WebAssembly', 'test-runner');
 
 /** The browser and its driver: CHROMIUM and CHROMEDRIVER where they are set, else Debian's packages. */
 export function ensureChromium() {

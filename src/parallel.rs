@@ -34,7 +34,7 @@ const LEAST_COST: usize = 1 << 19;
 /// What a thread claims at once of small tasks, 10 us: two threads that claimed each task of 1 us alone waited for each other, and were as slow as one.
 #[cfg(feature = "threads")]
 const CLAIM_COST: usize = 1 << 18;
-/// The most tasks of a claim; fewer near the end of a section.
+/// The most tasks of a claim; fewer near the end of a section, of whose rest a thread takes its share.
 #[cfg(feature = "threads")]
 const MOST_CLAIMED: usize = 16;
 /// The most sections of a region; more threads share them.
