@@ -6,6 +6,8 @@
 //! Each weight is read once, so what they take in memory is what they cost: int8 weights stay as they are in the file.
 
 use super::Activation;
+use super::fetch::fetch;
+use crate::simd::Simd;
 use crate::{parallel, quant};
 
 const NR: usize = 16;
@@ -39,13 +41,43 @@ fn pack<W: Copy + Default>(weight: &[W], n: usize) -> Vec<[W; NR]> {
     packed
 }
 
-/// W x of panel `i`.
-fn dot<W: Copy + Into<f32>>(panels: &[[W; NR]], i: usize, x: &[f32]) -> [f32; NR] {
-    let mut acc = [0.0; NR];
-    for (w, x) in panels[i * x.len()..][..x.len()].iter().zip(x) {
-        acc.iter_mut().zip(w).for_each(|(acc, w)| *acc += (*w).into() * x);
+/// Weights as they lie in memory.
+trait Weight: bytemuck::Pod {
+    /// Sixteen of them as floats.
+    fn floats<S: Simd>(weights: &[Self; NR]) -> [S::F32; 4];
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    fn floats<S: Simd>(weights: &[f32; NR]) -> [S::F32; 4] {
+        // SAFETY: sixteen floats.
+        [0, 4, 8, 12].map(|i| unsafe { S::load(weights.as_ptr().add(i)) })
     }
-    acc
+}
+
+impl Weight for i8 {
+    /// In words of our own: LLVM (1.95) widens one byte after the other.
+    #[inline(always)]
+    fn floats<S: Simd>(weights: &[i8; NR]) -> [S::F32; 4] {
+        // SAFETY: sixteen bytes.
+        let [low, high] = [0, 8].map(|i| S::widen(unsafe { S::load_i8x8(weights.as_ptr().add(i).cast()) }));
+        [low[0], low[1], high[0], high[1]].map(S::to_f32)
+    }
+}
+
+/// W x of panel `i`.
+fn dot<S: Simd, W: Weight>(panels: &[[W; NR]], i: usize, x: &[f32]) -> [f32; NR] {
+    let mut acc = [S::splat(0.0); 4];
+    let panel = &panels[i * x.len()..][..x.len()];
+    fetch(bytemuck::cast_slice(panel));
+    for (w, x) in panel.iter().zip(x) {
+        let (w, x) = (W::floats::<S>(w), S::splat(*x));
+        acc = std::array::from_fn(|j| S::add(acc[j], S::mul(w[j], x)));
+    }
+    let mut sums = [0.0; NR];
+    // SAFETY: sixteen floats.
+    acc.iter().enumerate().for_each(|(j, acc)| unsafe { S::store(sums.as_mut_ptr().add(4 * j), *acc) });
+    sums
 }
 
 impl Gemv {
@@ -62,12 +94,12 @@ impl Gemv {
     }
 
     /// `out` [n] from `x` [k].
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    pub fn run<S: Simd>(&self, x: &[f32], out: &mut [f32]) {
         assert_eq!((x.len(), out.len()), (self.k, self.bias.len()), "x is [k] and out [n]");
         parallel::for_each_chunk(out, NR, NR * x.len() * parallel::STREAMED, |i, out| {
             let sums = match &self.weight {
-                Panels::F32(panels) => dot(panels, i, x),
-                Panels::I8(panels) => dot(panels, i, x),
+                Panels::F32(panels) => dot::<S, _>(panels, i, x),
+                Panels::I8(panels) => dot::<S, _>(panels, i, x),
             };
             let constants = self.scale[i * NR..].iter().zip(&self.bias[i * NR..]);
             for ((out, sum), (scale, bias)) in out.iter_mut().zip(sums).zip(constants) {

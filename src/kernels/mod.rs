@@ -41,6 +41,7 @@ pub mod elementwise_i8;
 pub mod epilogue_i8;
 pub mod expand_depthwise_f32;
 pub mod expand_depthwise_i8;
+mod fetch;
 pub mod gemv_f32;
 pub mod lookup_u8;
 pub mod pack_f32;

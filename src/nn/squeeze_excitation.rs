@@ -99,8 +99,8 @@ impl SqueezeExcitation {
             _ => x.mean(cx),
         };
         let mut squeezed = cx.workspace.tensor(1, 1, self.squeeze, 0);
-        self.fc1.run(mean.data(), squeezed.data_mut());
-        self.fc2.run(squeezed.data(), mean.data_mut());
+        self.fc1.run::<Best>(mean.data(), squeezed.data_mut());
+        self.fc2.run::<Best>(squeezed.data(), mean.data_mut());
         mean.data_mut().iter_mut().for_each(|x| *x = hardsigmoid(*x));
         cx.workspace.give_tensor(squeezed);
         mean

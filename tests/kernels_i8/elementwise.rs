@@ -109,29 +109,34 @@ fn check_mean(c: usize) {
     }
 }
 
+fn check_gemv<S: Simd>(k: usize, n: usize) {
+    let (weight, bias, x) = (floats(50, n * k, -1.0, 1.0), floats(51, n, -1.0, 1.0), floats(52, k, -1.0, 1.0));
+    let int8: Vec<i8> = bytes(53, n * k).iter().map(|q| *q as i8).collect();
+    let scale = floats(54, n, 0.01, 0.1);
+    let of_int8: Vec<f32> = int8.iter().map(|w| f32::from(*w)).collect();
+    for activation in ACTIVATIONS {
+        let check = |gemv: Gemv, weight: &[f32], scale: &[f32]| {
+            let mut out = vec![f32::NAN; n];
+            gemv.run::<S>(&x, &mut out);
+            for (o, out) in out.iter().enumerate() {
+                let mut sum = 0.0;
+                for (w, x) in weight[o * k..][..k].iter().zip(&x) {
+                    let product = w * x;
+                    sum += product;
+                }
+                let scaled = sum * scale[o];
+                let want = mobilesight::quant::activate(activation, scaled + bias[o]);
+                assert_eq!(*out, want, "{} {k} {n} {o}", S::NAME);
+            }
+        };
+        check(Gemv::new(&weight, bias.clone(), activation), &weight, &vec![1.0; n]);
+        check(Gemv::int8(&int8, scale.clone(), bias.clone(), activation), &of_int8, &scale);
+    }
+}
+
 #[test]
 fn gemv_adds_in_order_and_never_fuses() {
     for (k, n) in [(1, 1), (9, 15), (72, 16), (40, 33)] {
-        let (weight, bias, x) = (floats(50, n * k, -1.0, 1.0), floats(51, n, -1.0, 1.0), floats(52, k, -1.0, 1.0));
-        let int8: Vec<i8> = bytes(53, n * k).iter().map(|q| *q as i8).collect();
-        let scale = floats(54, n, 0.01, 0.1);
-        let of_int8: Vec<f32> = int8.iter().map(|w| f32::from(*w)).collect();
-        for activation in ACTIVATIONS {
-            let check = |gemv: Gemv, weight: &[f32], scale: &[f32]| {
-                let mut out = vec![f32::NAN; n];
-                gemv.run(&x, &mut out);
-                for (o, out) in out.iter().enumerate() {
-                    let mut sum = 0.0;
-                    for (w, x) in weight[o * k..][..k].iter().zip(&x) {
-                        let product = w * x;
-                        sum += product;
-                    }
-                    let scaled = sum * scale[o];
-                    assert_eq!(*out, mobilesight::quant::activate(activation, scaled + bias[o]), "{k} {n} {o}");
-                }
-            };
-            check(Gemv::new(&weight, bias.clone(), activation), &weight, &vec![1.0; n]);
-            check(Gemv::int8(&int8, scale.clone(), bias.clone(), activation), &of_int8, &scale);
-        }
+        everywhere!(check_gemv(k, n));
     }
 }

@@ -12,6 +12,7 @@ use crate::kernels::Activation;
 use crate::kernels::gemv_f32::Gemv;
 use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, Tap, inverted_residual_setting};
 use crate::nn::{Context, Conv2d, Conv2dNormActivation, Format, Map};
+use crate::simd::Best;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -104,7 +105,7 @@ impl Lraspp {
     fn gate(&self, cx: &mut Context, high: &Map) -> Tensor {
         let mean = high.mean(cx);
         let mut gate = cx.workspace.tensor(1, 1, self.cbr.out_channels(), 0);
-        self.scale.run(mean.data(), gate.data_mut());
+        self.scale.run::<Best>(mean.data(), gate.data_mut());
         gate.data_mut().iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
         cx.observe("classifier.scale", &gate);
         cx.workspace.give_tensor(mean);
