@@ -2,7 +2,7 @@
 
 use crate::image::Image;
 use crate::kernels::Pixels;
-use crate::kernels::resize_u8::{Normalise, Target, antialias, antialias_room};
+use crate::kernels::resize_u8::{Crop, Normalise, Target, antialias, antialias_room};
 use crate::nn::Context;
 use crate::simd::Best;
 use crate::tensor::Tensor;
@@ -19,35 +19,34 @@ pub fn short_side((h, w): (usize, usize), side: usize) -> (usize, usize) {
     if h <= w { (side, longer(w, h)) } else { (longer(h, w), side) }
 }
 
-/// SemanticSegmentation: `image` with a shorter side of `side`, antialiased, rounded to 8 bits and normalised, [h, w, 3] with a
-/// halo of 1.
-pub fn segmentation(cx: &mut Context, image: Image, side: usize) -> Tensor {
-    let from = (image.height, image.width);
-    let size = short_side(from, side);
+/// `size` pixels, [h, w], of `image` resized as `crop` says.
+fn resize(cx: &mut Context, image: Image, crop: Crop, size: (usize, usize)) -> Tensor {
     cx.workspace.next_run();
     let mut out = cx.workspace.tensor(size.0, size.1, 3, 1);
-    let mut room = cx.workspace.take::<f32>(antialias_room(from, size));
+    let mut room = cx.workspace.take::<f32>(antialias_room((image.height, image.width), crop.of, size));
     let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: 3 };
     let target = Target { size, normalise: Normalise::new(MEAN, STD), out: (out.data_mut(), at) };
-    antialias::<Best>(image, target, bytemuck::cast_slice_mut(&mut room));
+    antialias::<Best>(image, crop, target, bytemuck::cast_slice_mut(&mut room));
     cx.workspace.give(room);
     out
 }
 
-/// ImageClassification: `image` as [`segmentation`] makes it with a shorter side of `resize`, then the square of `crop` pixels a
-/// side in its middle, [crop, crop, 3] with a halo of 1.
+/// SemanticSegmentation: `image` with a shorter side of `side`, antialiased, rounded to 8 bits and normalised, [h, w, 3] with a
+/// halo of 1.
+pub fn segmentation(cx: &mut Context, image: Image, side: usize) -> Tensor {
+    let size = short_side((image.height, image.width), side);
+    resize(cx, image, Crop::whole(size), size)
+}
+
+/// ImageClassification: the square of `crop` pixels a side in the middle of what [`segmentation`] makes of `image`, [crop, crop, 3]
+/// with a halo of 1.
 ///
 /// # Panics
 /// When the crop is larger than the resized picture.
-pub fn classification(cx: &mut Context, image: Image, resize: usize, crop: usize) -> Tensor {
-    let resized = segmentation(cx, image, resize);
-    let (top, left) = (crop_start(resized.h, crop), crop_start(resized.w, crop));
-    let mut out = cx.workspace.tensor(crop, crop, 3, 1);
-    for y in 0..crop {
-        out.row_mut(y).copy_from_slice(&resized.row(top + y)[3 * left..][..3 * crop]);
-    }
-    cx.workspace.give_tensor(resized);
-    out
+pub fn classification(cx: &mut Context, image: Image, side: usize, crop: usize) -> Tensor {
+    let of = short_side((image.height, image.width), side);
+    let corner = (crop_start(of.0, crop), crop_start(of.1, crop));
+    resize(cx, image, Crop { of, corner }, (crop, crop))
 }
 
 /// Where torchvision's center_crop begins: half of what is left, rounded to even where it is no whole number.

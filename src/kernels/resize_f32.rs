@@ -11,19 +11,18 @@ pub(super) fn source(dst: usize, from: usize, to: usize) -> (usize, usize, f32) 
     (first, (first + 1).min(from - 1), src - first as f32)
 }
 
-fn lerp(a: &[f32], b: &[f32], f: f32, out: &mut [f32]) {
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        *out = a + f * (b - a);
-    }
-}
-
-/// Output row `y` of `x` [h, w, c] resized to `size`, into `out` [size.1, c]; `column` is room for a row of x.
-pub fn bilinear_row(x: &Tensor, size: (usize, usize), y: usize, column: &mut [f32], out: &mut [f32]) {
+/// Output row `y` of `x` [h, w, c] resized to `size`, into `out` [size.1, c].
+pub fn bilinear_row(x: &Tensor, size: (usize, usize), y: usize, out: &mut [f32]) {
     assert!(x.h > 0 && x.w > 0, "a picture with pixels");
-    let (top, bottom, f) = source(y, x.h, size.0);
-    lerp(x.row(top), x.row(bottom), f, column);
+    let lerp = |a: f32, b: f32, f: f32| a + f * (b - a);
+    let (top, bottom, fy) = source(y, x.h, size.0);
+    let (top, bottom) = (x.row(top), x.row(bottom));
     for (i, out) in out.chunks_exact_mut(x.c).enumerate() {
-        let (left, right, f) = source(i, x.w, size.1);
-        lerp(&column[left * x.c..][..x.c], &column[right * x.c..][..x.c], f, out);
+        let (left, right, fx) = source(i, x.w, size.1);
+        let corners = [top, bottom].map(|row| [left, right].map(|column| &row[column * x.c..][..x.c]));
+        for (c, out) in out.iter_mut().enumerate() {
+            let [left, right] = [0, 1].map(|side| lerp(corners[0][side][c], corners[1][side][c], fy));
+            *out = lerp(left, right, fx);
+        }
     }
 }

@@ -30,6 +30,22 @@ impl Normalise {
     }
 }
 
+/// What is kept of a resized picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Crop {
+    /// Rows and columns of the whole.
+    pub of: (usize, usize),
+    /// The row and the column of it that come first.
+    pub corner: (usize, usize),
+}
+
+impl Crop {
+    /// All of a picture of `size`.
+    pub fn whole(size: (usize, usize)) -> Crop {
+        Crop { of: size, corner: (0, 0) }
+    }
+}
+
 /// What to resize into.
 pub struct Target<'a> {
     /// Rows and columns.
@@ -98,7 +114,7 @@ pub fn bilinear<S: Simd>(image: Image, mut target: Target, room: &mut [u32]) {
     target.check();
     let (h, w) = target.size;
     if (image.height, image.width) == target.size {
-        return same_size::<S>(image, target);
+        return same_size::<S>(image, Crop::whole(target.size), target);
     }
     let columns = &mut room.as_chunks_mut::<3>().0[..w];
     for (x, column) in columns.iter_mut().enumerate() {
@@ -165,9 +181,9 @@ impl Axis {
         2 + self.taps()
     }
 
-    /// Writes the entries of all `to` outputs, the weights as whole numbers of 2^-bits, and returns bits: as many as keep the
-    /// largest weight below 2^15.
-    fn weigh(&self, to: usize, table: &mut [i32]) -> u32 {
+    /// Writes the entries of the outputs from `corner` on, of `to`, as many as `table` holds, the weights as whole numbers of 2^-bits, and
+    /// returns bits: as many as keep the largest weight of all outputs below 2^15.
+    fn weigh(&self, to: usize, corner: usize, table: &mut [i32]) -> u32 {
         let largest = (0..to).flat_map(|i| {
             let (values, sum) = self.triangle(i);
             values.map(move |v| v / sum)
@@ -175,7 +191,7 @@ impl Axis {
         let largest = largest.fold(0.0, f64::max);
         let fits = |bits: u32| largest * f64::from(1 << bits) + 0.5 < f64::from(1 << 15);
         let bits = (0..22).find(|bits| !fits(bits + 1)).unwrap_or(22);
-        for (i, entry) in table.chunks_exact_mut(self.entry()).take(to).enumerate() {
+        for (i, entry) in (corner..).zip(table.chunks_exact_mut(self.entry())) {
             let ((first, count), (values, sum)) = (self.window(i), self.triangle(i));
             (entry[0], entry[1]) = (first as i32, count as i32);
             for (weight, v) in entry[2..].iter_mut().zip(values) {
@@ -194,20 +210,20 @@ fn window(entry: &[i32]) -> (usize, &[i32]) {
     (entry[0] as usize, &entry[2..][..entry[1] as usize])
 }
 
-/// Numbers of room that [`antialias`] needs for a picture of `from` made `to`, both [h, w].
-pub fn antialias_room(from: (usize, usize), to: (usize, usize)) -> usize {
+/// Numbers of room that [`antialias`] needs for `size` pixels of a picture of `from` made `to`, all [h, w].
+pub fn antialias_room(from: (usize, usize), to: (usize, usize), size: (usize, usize)) -> usize {
     let (rows, columns) = (Axis::new(from.0, to.0), Axis::new(from.1, to.1));
     // A band's source rows, and the sums of an output row.
-    let band = (rows.taps() + 1) * 4 * to.1;
-    rows.entry() * to.0 + columns.entry() * to.1 + band * to.0.div_ceil(BAND_ROWS)
+    let band = (rows.taps() + 1) * 4 * size.1;
+    rows.entry() * size.0 + columns.entry() * size.1 + band * size.0.div_ceil(BAND_ROWS)
 }
 
-/// A picture of the size that is asked for, normalised.
-fn same_size<S: Simd>(image: Image, mut target: Target) {
+/// What `crop` keeps of a picture that has its size already, normalised.
+fn same_size<S: Simd>(image: Image, crop: Crop, mut target: Target) {
     let (h, w) = target.size;
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
     parallel::for_each(h, 3 * w * parallel::ELEMENT, |y| {
-        let row = image.row(y);
+        let row = &image.row(crop.corner.0 + y)[4 * crop.corner.1..];
         // SAFETY: each task writes one row of out, of w pixels, as check() asserts, and reads as many of 4 bytes.
         unsafe {
             let mut writer = RowWriter::<S>::new(out.at(at.at(y, 0)), w, &target.normalise);
@@ -216,27 +232,28 @@ fn same_size<S: Simd>(image: Image, mut target: Target) {
     });
 }
 
-/// Bilinear with antialias, as torch reduces 8-bit pictures; `room` holds [`antialias_room`] numbers.
+/// Bilinear with antialias, as torch reduces 8-bit pictures, of which `crop` is made; `room` holds [`antialias_room`] numbers.
 ///
 /// # Panics
-/// When `target.out` or `room` is too short.
-pub fn antialias<S: Simd>(image: Image, mut target: Target, room: &mut [i32]) {
+/// When `target.out` or `room` is too short, or the crop too small.
+pub fn antialias<S: Simd>(image: Image, crop: Crop, mut target: Target, room: &mut [i32]) {
     target.check();
-    let (h, w) = target.size;
-    assert!(room.len() >= antialias_room((image.height, image.width), target.size), "room is too small");
-    if (image.height, image.width) == target.size {
-        return same_size::<S>(image, target);
+    let ((h, w), (top, left)) = (target.size, crop.corner);
+    assert!(top + h <= crop.of.0 && left + w <= crop.of.1, "the crop is of the picture");
+    assert!(room.len() >= antialias_room((image.height, image.width), crop.of, target.size), "room is too small");
+    if (image.height, image.width) == crop.of {
+        return same_size::<S>(image, crop, target);
     }
-    let (rows, columns) = (Axis::new(image.height, h), Axis::new(image.width, w));
+    let (rows, columns) = (Axis::new(image.height, crop.of.0), Axis::new(image.width, crop.of.1));
     let (row_table, room) = room.split_at_mut(rows.entry() * h);
     let (column_table, bands) = room.split_at_mut(columns.entry() * w);
-    let (row_bits, column_bits) = (rows.weigh(h, row_table), columns.weigh(w, column_table));
+    let (row_bits, column_bits) = (rows.weigh(crop.of.0, top, row_table), columns.weigh(crop.of.1, left, column_table));
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
     let (row_table, column_table, slots, pitch) = (&*row_table, &*column_table, rows.taps(), 4 * w);
     let band = (slots + 1) * pitch;
     let bands = &mut bands[..band * h.div_ceil(BAND_ROWS)];
     // A band keeps the source rows that its window spans, reduced, each in the slot of its number.
-    let cost = 4 * image.width * image.height / h.div_ceil(BAND_ROWS) * parallel::ELEMENT;
+    let cost = 4 * image.width * image.height / crop.of.0.div_ceil(BAND_ROWS) * parallel::ELEMENT;
     parallel::for_each_chunk(bands, band, cost, |band, room| {
         let (ring, sums) = room.split_at_mut(slots * pitch);
         let mut done = 0;

@@ -6,7 +6,7 @@ use mobilesight::image::Image;
 use mobilesight::kernels::Pixels;
 use mobilesight::kernels::argmax_f32::{Cell, Spans, argmax_rows};
 use mobilesight::kernels::resize_f32::bilinear_row;
-use mobilesight::kernels::resize_u8::{Normalise, Target, antialias, antialias_room, bilinear, bilinear_room};
+use mobilesight::kernels::resize_u8::{Crop, Normalise, Target, antialias, antialias_room, bilinear, bilinear_room};
 use mobilesight::simd::Best;
 
 #[cfg(target_arch = "wasm32")]
@@ -44,9 +44,9 @@ fn argmax_of_a_resized_picture() {
             let (above, below) = got.split_at_mut(height / 3 * width);
             argmax_rows::<Best>(&padded, (&spans[0], &spans[1]), 0..height / 3, &mut cell, above);
             argmax_rows::<Best>(&padded, (&spans[0], &spans[1]), height / 3..height, &mut cell, below);
-            let (mut column, mut row) = (vec![0.0; columns * classes], vec![0.0; width * classes]);
+            let mut row = vec![0.0; width * classes];
             for (y, got) in got.chunks_exact(width).enumerate() {
-                bilinear_row(&scores, (height, width), y, &mut column, &mut row);
+                bilinear_row(&scores, (height, width), y, &mut row);
                 let want: Vec<u8> = row.chunks_exact(classes).map(first_of_the_largest).collect();
                 assert_eq!(got, want, "{classes} classes, {h} x {columns} to {height} x {width}, row {y}");
             }
@@ -91,17 +91,22 @@ fn bilinear_pictures() {
     }
 }
 
+/// `size` pixels of `rgba`, `from` = [h, w], resized as `crop` says, [h, w, 3] of 0 to 1.
+fn antialiased(rgba: &[u8], from: (usize, usize), crop: Crop, size: (usize, usize)) -> Vec<f32> {
+    let mut out = vec![f32::NAN; size.0 * size.1 * 3];
+    let mut room = vec![0; antialias_room(from, crop.of, size)];
+    let at = Pixels { start: 0, row: size.1 * 3, pixel: 3 };
+    let target = Target { size, normalise: Normalise::new([0.0; 3], [1.0; 3]), out: (&mut out, at) };
+    antialias::<Best>(Image::new(rgba, from.1, from.0).unwrap(), crop, target, &mut room);
+    out
+}
+
 /// Without a change of size the antialiased resize is the identity; a constant stays; halves are means of their windows.
 #[test]
 fn antialiased_pictures() {
-    let normalise = Normalise::new([0.0; 3], [1.0; 3]);
     for (from, to) in RESIZES {
         let rgba = picture(22, from);
-        let image = Image::new(&rgba, from.1, from.0).unwrap();
-        let mut out = vec![f32::NAN; to.0 * to.1 * 3];
-        let mut room = vec![0; antialias_room(from, to)];
-        let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
-        antialias::<Best>(image, Target { size: to, normalise, out: (&mut out, at) }, &mut room);
+        let out = antialiased(&rgba, from, Crop::whole(to), to);
         for (i, (got, want)) in out.iter().zip(oracle::antialias(&rgba, from, to)).enumerate() {
             // Two roundings to 8 bits, with weights of 15 bits.
             assert!(
@@ -113,6 +118,23 @@ fn antialiased_pictures() {
         if from == to {
             let same = out.iter().enumerate().all(|(i, v)| (v * 255.0).round() == f32::from(rgba[i / 3 * 4 + i % 3]));
             assert!(same, "the identity");
+        }
+    }
+}
+
+/// A crop is the same pixels as the whole has there, to the last bit.
+#[test]
+fn crops_are_of_the_whole() {
+    for (from, to) in RESIZES {
+        let rgba = picture(23, from);
+        let whole = antialiased(&rgba, from, Crop::whole(to), to);
+        for corner in [(0, 0), (to.0 / 3, to.1 / 2), (to.0 - 1, 0), (0, to.1 - 1)] {
+            let size = (to.0 - corner.0, (to.1 - corner.1).min(4));
+            let crop = antialiased(&rgba, from, Crop { of: to, corner }, size);
+            for (y, row) in crop.chunks_exact(3 * size.1).enumerate() {
+                let at = ((corner.0 + y) * to.1 + corner.1) * 3;
+                assert_eq!(row, &whole[at..][..row.len()], "{from:?} to {to:?}, {corner:?}: row {y}");
+            }
         }
     }
 }

@@ -90,12 +90,9 @@ impl SegmentationConfig {
 
 /// `x` resized to `size`: of a network's scores, TorchVision's result["out"], [h, w, classes].
 pub fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
-    let mut column = cx.workspace.take(x.w * x.c);
     let mut out = cx.workspace.tensor(size.0, size.1, x.c, 0);
-    for y in 0..size.0 {
-        bilinear_row(x, size, y, &mut column, out.row_mut(y));
-    }
-    cx.workspace.give(column);
+    let row = size.1 * x.c;
+    parallel::for_each_chunk(out.data_mut(), row, row * parallel::ELEMENT, |y, out| bilinear_row(x, size, y, out));
     out
 }
 
@@ -130,12 +127,13 @@ pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mu
 fn in_fours(cx: &mut Context, x: &Tensor) -> Tensor {
     let pitch = x.c.next_multiple_of(4);
     let mut out = cx.workspace.tensor(x.h, x.w, pitch, 0);
-    for y in 0..x.h {
-        for (to, from) in out.row_mut(y).chunks_exact_mut(pitch).zip(x.row(y).chunks_exact(x.c)) {
+    let row = x.w * pitch;
+    parallel::for_each_chunk(out.data_mut(), row, row * parallel::ELEMENT, |y, row| {
+        for (to, from) in row.chunks_exact_mut(pitch).zip(x.row(y).chunks_exact(x.c)) {
             to[..x.c].copy_from_slice(from);
             to[x.c..].fill(f32::NEG_INFINITY);
         }
-    }
+    });
     out
 }
 
