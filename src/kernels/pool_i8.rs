@@ -1,7 +1,9 @@
 //! Global average pool of bytes, exact until its one division: mean[c] = (sum of q - pixels * zp[c]) * (s[c] / pixels).
 
+use crate::parallel;
 use crate::quant::QParams;
 use crate::simd::Simd;
+use crate::tensor::Tensor;
 
 /// Channels that are added up at once.
 const BLOCK: usize = 64;
@@ -25,12 +27,14 @@ pub(super) unsafe fn sum_row<S: Simd>(row: *const u8, pitch: usize, width: usize
     }
 }
 
-/// `sums` [c] = the sums of the pixels of `row`, each `pitch` bytes from the last.
-pub fn sum_pixels(row: &[u8], pitch: usize, sums: &mut [u32]) {
-    sums.fill(0);
-    for pixel in row.chunks(pitch) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, q)| *sum += u32::from(*q));
-    }
+/// `sums` [h, c] = the sums of the rows of `x`.
+pub fn sum_rows(x: &Tensor<u8>, sums: &mut [u32]) {
+    parallel::for_each_chunk(sums, x.c, x.w * x.c * parallel::ELEMENT, |y, sums| {
+        sums.fill(0);
+        for pixel in x.row(y).chunks_exact(x.c) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, q)| *sum += u32::from(*q));
+        }
+    });
 }
 
 /// The mean of `pixels` pixels whose rows sum to `row_sums` [rows, c], into `out` [c].

@@ -7,7 +7,7 @@ use super::Context;
 use crate::Result;
 use crate::kernels::elementwise_i8::{Affine, dequantise, quantise};
 use crate::kernels::pool_f32::mean_pool;
-use crate::kernels::pool_i8::{mean_pool_i8, sum_pixels};
+use crate::kernels::pool_i8::{mean_pool_i8, sum_rows};
 use crate::quant::QParams;
 use crate::simd::Best;
 use crate::tensor::{Element, Tensor};
@@ -70,7 +70,7 @@ impl Map {
             Map::F32(x) => mean_pool((0..h).map(|y| x.row(y)), h * w, mean.data_mut()),
             Map::U8(x, quantisation) => {
                 let mut sums = cx.workspace.take(h * c);
-                sums.chunks_exact_mut(c).enumerate().for_each(|(y, sums)| sum_pixels(x.row(y), c, sums));
+                sum_rows(x, &mut sums);
                 mean_pool_i8(&sums, h * w, &quantisation.params, mean.data_mut());
                 cx.workspace.give(sums);
             }

@@ -7,7 +7,7 @@ use super::output;
 use crate::Result;
 use crate::kernels::Activation;
 use crate::kernels::elementwise_i8::scale_i8;
-use crate::kernels::pool_i8::sum_pixels;
+use crate::kernels::pool_i8::sum_rows;
 use crate::qnnpack::{GATE_SCALE, Table, hardsigmoid, mean};
 use crate::simd::Best;
 use crate::tensor::{Buffer, Tensor};
@@ -28,17 +28,16 @@ pub struct SqueezeExcitation {
 
 /// The mean of `x`, quantised as it is by `params`, [1, 1, c].
 pub fn mean_pool(cx: &mut Context, x: &Tensor<u8>, quantisation: &Quantisation) -> Tensor<u8> {
-    let mut row: Buffer<u32> = cx.workspace.take(x.c);
-    let mut sums: Buffer<u32> = cx.workspace.take(x.c);
-    sums.fill(0);
-    for y in 0..x.h {
-        sum_pixels(x.row(y), x.c, &mut row);
-        sums.iter_mut().zip(row.iter()).for_each(|(sum, row)| *sum += row);
+    let mut rows: Buffer<u32> = cx.workspace.take(x.h * x.c);
+    sum_rows(x, &mut rows);
+    let (sums, others) = rows.split_at_mut(x.c);
+    for row in others.chunks_exact(x.c) {
+        sums.iter_mut().zip(row).for_each(|(sum, row)| *sum += row);
     }
     let mut out = cx.workspace.tensor_u8(1, 1, 0, quantisation.params.zero_point());
     let means = sums.iter().map(|sum| mean(*sum, x.h * x.w, &quantisation.params));
     out.data_mut().iter_mut().zip(means).for_each(|(to, mean)| *to = mean);
-    [row, sums].into_iter().for_each(|sums| cx.workspace.give(sums));
+    cx.workspace.give(rows);
     out
 }
 
