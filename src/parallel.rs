@@ -253,6 +253,13 @@ impl Sections {
     }
 }
 
+/// Has the threads of the pool awake for a run that is about to begin: one that sleeps comes to the first region 80 us late.
+#[cfg(target_arch = "wasm32")]
+pub fn wake() {
+    #[cfg(feature = "threads")]
+    (1..threads()).for_each(|_| rayon::spawn(stay_awake));
+}
+
 /// Waits until no helper is busy, awake for a while: the scope's end would put the caller to sleep at once, and waking it takes longer than most
 /// waits.
 #[cfg(feature = "threads")]
