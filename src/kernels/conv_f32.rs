@@ -32,6 +32,8 @@ const KC: usize = 1024;
 /// Tiles of a block: with half as many, b streams twice as often from the second level or beyond, and Faster R-CNN takes half a percent longer.
 const BLOCK_TILES: usize = 32;
 const GROUP_PANELS: usize = 8;
+/// Blocks a thread from which on it does not matter that one has a block more than another.
+const FEW_BLOCKS: usize = 8;
 /// What a task of fewer panels should still cost, 20 us: small tasks end together, smaller ones cost more than they save.
 const LEAST_TASK: usize = 1 << 19;
 
@@ -136,7 +138,11 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     let job = Job { conv: &conv, c };
     let passes = Passes::new(conv.taps.len(), conv.segment);
     // Blocks of equal size: a short last block would have short tiles.
-    let blocks = m.div_ceil(BLOCK_TILES * S::GEMM_ROWS);
+    let mut blocks = m.div_ceil(BLOCK_TILES * S::GEMM_ROWS);
+    // A single one is shared by its panels: two would read all of b twice.
+    if (2..FEW_BLOCKS * parallel::threads()).contains(&blocks) {
+        blocks = blocks.next_multiple_of(parallel::threads()).min(m);
+    }
     // A tile of few rows waits for its sums: it takes as long as a whole one.
     let cost = (m / blocks).max(S::GEMM_ROWS) * conv.n * conv.taps.len() * conv.segment;
     let groups = panels.div_ceil(GROUP_PANELS).max(panels.min(cost / LEAST_TASK));
