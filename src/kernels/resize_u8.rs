@@ -176,9 +176,9 @@ impl Axis {
         ((0..count).map(at), (0..count).map(at).sum())
     }
 
-    /// Numbers of an output pixel in a table: its first source pixel, how many there are, and their weights.
+    /// Numbers of an output pixel in a table: its first source pixel, how many there are, and their weights, two in a number.
     fn entry(&self) -> usize {
-        2 + self.taps()
+        2 + self.taps().div_ceil(2)
     }
 
     /// Writes the entries of the outputs from `corner` on, of `to`, as many as `table` holds, the weights as whole numbers of 2^-bits, and
@@ -194,8 +194,9 @@ impl Axis {
         for (i, entry) in (corner..).zip(table.chunks_exact_mut(self.entry())) {
             let ((first, count), (values, sum)) = (self.window(i), self.triangle(i));
             (entry[0], entry[1]) = (first as i32, count as i32);
-            for (weight, v) in entry[2..].iter_mut().zip(values) {
-                *weight = (v / sum * f64::from(1 << bits) + 0.5) as i32;
+            let weights: &mut [i16] = bytemuck::cast_slice_mut(&mut entry[2..]);
+            for (weight, v) in weights.iter_mut().zip(values) {
+                *weight = (v / sum * f64::from(1 << bits) + 0.5) as i16;
             }
         }
         bits
@@ -206,8 +207,8 @@ impl Axis {
 const BAND_ROWS: usize = 32;
 
 /// An entry of [`Axis::weigh`]'s table.
-fn window(entry: &[i32]) -> (usize, &[i32]) {
-    (entry[0] as usize, &entry[2..][..entry[1] as usize])
+fn window(entry: &[i32]) -> (usize, &[i16]) {
+    (entry[0] as usize, &bytemuck::cast_slice(&entry[2..])[..entry[1] as usize])
 }
 
 /// Numbers of room that [`antialias`] needs for `size` pixels of a picture of `from` made `to`, all [h, w].
@@ -262,11 +263,12 @@ pub fn antialias<S: Simd>(image: Image, crop: Crop, mut target: Target, room: &m
             let end = first + weights.len();
             for source in done.max(first)..end {
                 let slot = &mut ring[source % slots * pitch..][..pitch];
-                shrink_row(image.row(source), columns.entry(), column_table, column_bits, slot);
+                shrink_row::<S>(image.row(source), columns.entry(), column_table, column_bits, slot);
             }
             done = end;
             sums.fill(1 << (row_bits - 1));
             for (source, weight) in (first..end).zip(weights) {
+                let weight = i32::from(*weight);
                 let row = &ring[source % slots * pitch..][..pitch];
                 sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v * weight);
             }
@@ -283,12 +285,26 @@ pub fn antialias<S: Simd>(image: Image, crop: Crop, mut target: Target, room: &m
 }
 
 /// A row of RGBA reduced along itself, [w, 4], 0 to 255, by a table of entries of `len` numbers.
-fn shrink_row(row: &[u8], len: usize, table: &[i32], bits: u32, out: &mut [i32]) {
+fn shrink_row<S: Simd>(row: &[u8], len: usize, table: &[i32], bits: u32, out: &mut [i32]) {
     for (out, entry) in out.as_chunks_mut::<4>().0.iter_mut().zip(table.chunks_exact(len)) {
         let (first, weights) = window(entry);
-        let mut sum = [1 << (bits - 1); 4];
-        for (pixel, weight) in row.as_chunks::<4>().0[first..][..weights.len()].iter().zip(weights) {
-            sum = std::array::from_fn(|c| sum[c] + i32::from(pixel[c]) * weight);
+        let pixels = &row.as_chunks::<4>().0[first..][..weights.len()];
+        // Two at once where a third follows, which is read with the second.
+        let pairs = weights.len().saturating_sub(1) / 2;
+        let (mut acc, mut sum) = (S::splat_i32(1 << (bits - 1)), [0; 4]);
+        for pair in 0..pairs {
+            // SAFETY: pixels 2 pair to 2 pair + 2 are there, of four bytes each, and as many weights.
+            unsafe {
+                let p = pixels.as_ptr().add(2 * pair).cast::<u8>();
+                let channels = S::interleave(S::load_u8x8(p), S::load_u8x8(p.add(4)))[0];
+                let weights = S::load_pair_splat(weights.as_ptr().add(2 * pair).cast());
+                acc = S::dot_add(channels, weights, acc);
+            }
+        }
+        // SAFETY: an array of four.
+        unsafe { S::store_i32(sum.as_mut_ptr(), acc) };
+        for (pixel, weight) in pixels[2 * pairs..].iter().zip(&weights[2 * pairs..]) {
+            sum = std::array::from_fn(|c| sum[c] + i32::from(pixel[c]) * i32::from(*weight));
         }
         *out = to_byte(sum, bits);
     }
