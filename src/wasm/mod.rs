@@ -14,10 +14,10 @@ use crate::tensor::Workspace;
 use crate::weights::{Blank, Metadata, SafeTensorsFile, Weights};
 use crate::{Error, Result};
 use js_file::JsFile;
-use js_sys::{Float32Array, JsString, Object, Reflect, Uint8Array, Uint32Array};
+use js_sys::{Float32Array, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
+use serde_wasm_bindgen::preserve;
 use std::cell::Cell;
-use wasm_bindgen::JsThreadLocal;
 use wasm_bindgen::prelude::*;
 
 #[cfg(feature = "threads")]
@@ -30,31 +30,6 @@ const TOP_K: usize = 5;
 extern "C" {
     #[wasm_bindgen(js_namespace = performance)]
     fn now() -> f64;
-}
-
-/// A result's keys, made once: a string that is made for each run takes 10 to 20 us, most of it in the browser's TextDecoder.
-mod key {
-    use super::*;
-
-    // rustfmt (1.9) drops the strings.
-    #[rustfmt::skip]
-    #[wasm_bindgen]
-    extern "C" {
-        #[wasm_bindgen(thread_local_v2, static_string)]
-        pub static BOXES: JsString = "boxes";
-        #[wasm_bindgen(thread_local_v2, static_string)]
-        pub static SCORES: JsString = "scores";
-        #[wasm_bindgen(thread_local_v2, static_string)]
-        pub static CLASS_IDS: JsString = "classIds";
-        #[wasm_bindgen(thread_local_v2, static_string)]
-        pub static MASK: JsString = "mask";
-        #[wasm_bindgen(thread_local_v2, static_string)]
-        pub static PREPROCESS: JsString = "preprocess";
-        #[wasm_bindgen(thread_local_v2, static_string)]
-        pub static NETWORK: JsString = "network";
-        #[wasm_bindgen(thread_local_v2, static_string)]
-        pub static POSTPROCESS: JsString = "postprocess";
-    }
 }
 
 /// Makes a panic of a debug build readable in the console.
@@ -98,6 +73,24 @@ struct Info<'a> {
     source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     license: Option<&'a str>,
+}
+
+/// What `run()` gives: the arrays of the model's task, and milliseconds. serde_wasm_bindgen makes each key once, where a string that is made for
+/// each run takes 10 to 20 us, most of it in the browser's TextDecoder.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsResult {
+    #[serde(serialize_with = "preserve::serialize", skip_serializing_if = "JsValue::is_undefined")]
+    boxes: JsValue,
+    #[serde(serialize_with = "preserve::serialize", skip_serializing_if = "JsValue::is_undefined")]
+    scores: JsValue,
+    #[serde(serialize_with = "preserve::serialize", skip_serializing_if = "JsValue::is_undefined")]
+    class_ids: JsValue,
+    #[serde(serialize_with = "preserve::serialize", skip_serializing_if = "JsValue::is_undefined")]
+    mask: JsValue,
+    preprocess: f64,
+    network: f64,
+    postprocess: f64,
 }
 
 /// Per-call options, by the wrapper's names.
@@ -215,7 +208,7 @@ impl Engine {
         };
         let top_k = options.top_k.unwrap_or(TOP_K);
         let times = self.steps(rgba, (width, height), &options.into(), None).map_err(throw)?;
-        self.result(times, top_k)
+        Ok(self.result(times, top_k))
     }
 
     /// [{ name, ms }] of each layer of a run, in their order.
@@ -330,8 +323,8 @@ impl Engine {
         let bytes = (width * height * 4) as u32;
         let grey = Uint8Array::new_with_length(bytes).fill(128, 0, bytes);
         let times = self.steps(&grey, (width, height), &options, None)?;
-        // What makes objects of it is to be compiled, too; that it can fail is for a run to say.
-        let _ = self.result(times, TOP_K);
+        // What makes objects of it is to be compiled, too.
+        self.result(times, TOP_K);
         self.greys += 1;
         WARM.set(WARM.get() + now() - start);
         Ok(WARM.get() < LONG_ENOUGH)
@@ -371,35 +364,25 @@ impl Engine {
     }
 
     /// The output and the times as one object.
-    fn result(
-        &self,
-        [preprocess, network, postprocess]: [f64; 3],
-        top_k: usize,
-    ) -> std::result::Result<JsValue, JsValue> {
-        let result = Object::new();
-        let set = |key: &'static JsThreadLocal<JsString>, value: &JsValue| {
-            key.with(|key| Reflect::set(&result, key, value)).map(drop)
-        };
-        let set_best = |scores: Vec<f32>, classes: Vec<u32>| {
-            set(&key::SCORES, &Float32Array::from(&scores[..]))?;
-            set(&key::CLASS_IDS, &Uint32Array::from(&classes[..]))
+    fn result(&self, [preprocess, network, postprocess]: [f64; 3], top_k: usize) -> JsValue {
+        let mut result = JsResult { preprocess, network, postprocess, ..JsResult::default() };
+        let mut set_best = |scores: Vec<f32>, classes: Vec<u32>| {
+            result.scores = Float32Array::from(&scores[..]).into();
+            result.class_ids = Uint32Array::from(&classes[..]).into();
         };
         match self.entry.task {
             Task::Detection => {
                 let found = &self.output.detections;
+                set_best(found.iter().map(|d| d.score).collect(), found.iter().map(|d| d.group as u32).collect());
                 let boxes: Vec<f32> = found.iter().flat_map(|d| d.b).collect();
-                set(&key::BOXES, &Float32Array::from(&boxes[..]))?;
-                set_best(found.iter().map(|d| d.score).collect(), found.iter().map(|d| d.group as u32).collect())?;
+                result.boxes = Float32Array::from(&boxes[..]).into();
             }
             Task::Classification => {
                 let best = &self.output.classes[..top_k.min(self.output.classes.len())];
-                set_best(best.iter().map(|b| b.1).collect(), best.iter().map(|b| b.0 as u32).collect())?;
+                set_best(best.iter().map(|b| b.1).collect(), best.iter().map(|b| b.0 as u32).collect());
             }
-            Task::Segmentation => set(&key::MASK, &Uint8Array::from(&self.output.mask[..]))?,
+            Task::Segmentation => result.mask = Uint8Array::from(&self.output.mask[..]).into(),
         }
-        set(&key::PREPROCESS, &preprocess.into())?;
-        set(&key::NETWORK, &network.into())?;
-        set(&key::POSTPROCESS, &postprocess.into())?;
-        Ok(result.into())
+        to_js(&result)
     }
 }
