@@ -1,11 +1,13 @@
 //! A borrowed RGBA picture, as a canvas gives it; nothing is decoded here.
 
+use crate::source::Source;
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// 8-bit RGBA, [height, width, 4]; alpha is ignored.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Image<'a> {
-    rgba: &'a [u8],
+    rgba: &'a dyn Source,
     /// Columns.
     pub width: usize,
     /// Rows.
@@ -17,7 +19,7 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     /// [`Error::Image`] when a side is zero or the bytes do not fit.
-    pub fn new(rgba: &'a [u8], width: usize, height: usize) -> Result<Self> {
+    pub fn new(rgba: &'a dyn Source, width: usize, height: usize) -> Result<Self> {
         let bytes = width.checked_mul(height).and_then(|n| n.checked_mul(4));
         if width == 0 || height == 0 || bytes != Some(rgba.len()) {
             let message = format!(
@@ -29,8 +31,13 @@ impl<'a> Image<'a> {
         Ok(Image { rgba, width, height })
     }
 
-    /// The bytes of row `y`, [width, 4].
-    pub fn row(&self, y: usize) -> &'a [u8] {
-        &self.rgba[y * self.width * 4..][..self.width * 4]
+    /// Bytes of a row.
+    pub fn pitch(&self) -> usize {
+        4 * self.width
+    }
+
+    /// Copies `rows` to the beginning of `into`.
+    pub fn read(&self, rows: Range<usize>, into: &mut [u8]) {
+        self.rgba.read(rows.start * self.pitch(), &mut into[..rows.len() * self.pitch()]);
     }
 }

@@ -26,6 +26,7 @@ pub mod quant;
 #[cfg(feature = "cli")]
 pub mod quantize;
 pub mod simd;
+pub mod source;
 pub mod tensor;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;

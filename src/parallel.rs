@@ -75,6 +75,15 @@ pub fn for_each(tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
     });
 }
 
+/// As [`for_each`]; the caller does `own` first, while the others begin with the tasks.
+pub fn for_each_beside(mut own: impl FnMut(), tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
+    share_beside(&mut own, tasks, cost, &|claims| {
+        while let Some(claim) = claims.next() {
+            claim.for_each(&f);
+        }
+    });
+}
+
 /// As [`for_each`], with `scratch` cut into an equal part for each of [`threads`], which begins as zeros and which a task may use as it likes.
 pub fn for_each_with<T: Copy + Default + Send>(
     tasks: usize,
@@ -180,19 +189,27 @@ impl Claims<'_> {
     }
 }
 
-/// Has `work` take the tasks `0..count`.
+/// [`share_beside`] nothing.
+#[inline(always)]
+fn share(count: usize, cost: usize, work: Work) {
+    share_beside(&mut || (), count, cost, work);
+}
+
+/// Does `own`, and has `work` take the tasks `0..count`.
 #[cfg(not(feature = "threads"))]
 #[inline(always)]
-fn share(count: usize, _: usize, work: Work) {
+fn share_beside(own: &mut dyn FnMut(), count: usize, _: usize, work: Work) {
+    own();
     work(&mut Claims(Some(0..count)));
 }
 
-/// Has each thread that is worth it do `work` once, which takes the tasks `0..count` with the others. One body for all regions: what hands
-/// work over is much code.
+/// Has each thread that is worth it do `work` once, which takes the tasks `0..count` with the others, and the caller `own` before. One body for all
+/// regions: what hands work over is much code.
 #[cfg(feature = "threads")]
-fn share(count: usize, cost: usize, work: Work) {
+fn share_beside(own: &mut dyn FnMut(), count: usize, cost: usize, work: Work) {
     let threads = if count.saturating_mul(cost) < LEAST_COST { 1 } else { threads().min(count) };
     if threads == 1 {
+        own();
         return work(&mut Claims { sections: &Sections::new(count, 1, count), own: 0 });
     }
     let most = (CLAIM_COST / cost.max(1)).clamp(1, MOST_CLAIMED);
@@ -207,6 +224,7 @@ fn share(count: usize, cost: usize, work: Work) {
                 busy.fetch_sub(1, Release);
             });
         }
+        own();
         work(&mut Claims { sections, own: 0 });
         await_helpers(&busy);
     });

@@ -2,7 +2,8 @@
 
 use crate::image::Image;
 use crate::kernels::Pixels;
-use crate::kernels::resize_u8::{Crop, Normalise, Target, antialias, antialias_room};
+use crate::kernels::antialias_u8::{antialias, antialias_room};
+use crate::kernels::resize_u8::{Crop, Normalise, Target};
 use crate::nn::Context;
 use crate::simd::Best;
 use crate::tensor::Tensor;

@@ -24,7 +24,7 @@ fn head_of(name: &str) -> (Vec<u8>, usize) {
     (bytes, len)
 }
 
-fn load(head: &dyn mobilesight::weights::Source) -> mobilesight::Result<Box<dyn Model>> {
+fn load(head: &dyn mobilesight::source::Source) -> mobilesight::Result<Box<dyn Model>> {
     let file = SafeTensorsFile::head(head)?;
     let metadata = describe(&file, None, None)?;
     (entry(&metadata.arch)?.load)(&Blank(&file), &metadata)

@@ -85,7 +85,7 @@ fn default_detector_on_real_pictures() {
     for (name, picture, _) in SAMPLES {
         let picture = image::load_from_memory(picture).unwrap().to_rgba8();
         let (w, h) = (picture.width() as usize, picture.height() as usize);
-        let found = run(&*model, &mut cx, Image::new(&picture, w, h).unwrap()).detections;
+        let found = run(&*model, &mut cx, Image::new(picture.as_raw(), w, h).unwrap()).detections;
         let want = &golden[name];
         let scores = want["scores"].as_array().unwrap();
         assert_eq!(found.len(), scores.len(), "{name}: {found:?}");
@@ -107,7 +107,7 @@ fn default_segmenter_on_real_pictures() {
         let picture = image::load_from_memory(picture).unwrap().to_rgba8();
         let want = image::load_from_memory(want).unwrap().to_luma8();
         let (w, h) = (picture.width() as usize, picture.height() as usize);
-        let input = model.preprocess(&mut cx, Image::new(&picture, w, h).unwrap());
+        let input = model.preprocess(&mut cx, Image::new(picture.as_raw(), w, h).unwrap());
         let size = input.size;
         assert_eq!(size, (want.height() as usize, want.width() as usize), "{name}");
         let raw = model.forward(&mut cx, input, &Options::default());

@@ -66,7 +66,7 @@ impl Golden {
 fn check(name: &str, std: f32, steps: f32, preset: impl Fn(&mut Context, Image) -> Tensor) {
     for (picture, bytes) in PICTURES {
         let rgba = image::load_from_memory(bytes).expect("a PNG").to_rgba8();
-        let image = Image::new(&rgba, rgba.width() as usize, rgba.height() as usize).expect("a picture");
+        let image = Image::new(rgba.as_raw(), rgba.width() as usize, rgba.height() as usize).expect("a picture");
         let tensor = preset(&mut Context::default(), image);
         let distances = Golden::new(&format!("{name}.{picture}")).distances(&tensor);
         let furthest = distances.iter().copied().fold(0.0, f32::max);

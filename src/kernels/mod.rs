@@ -3,6 +3,7 @@
 //! | kernel | dtype | tile |
 //! |---|---|---|
 //! | [`add_u8`] | u8 | a row |
+//! | [`antialias_u8`] | u8 to f32 | the channels of a pixel |
 //! | [`argmax_f32`] | f32 to u8 | 8 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
@@ -29,6 +30,7 @@
 
 pub mod activation;
 pub mod add_u8;
+pub mod antialias_u8;
 pub mod argmax_f32;
 pub mod conv_f32;
 pub mod conv_i8;
@@ -54,6 +56,7 @@ pub mod resize_u8;
 mod step_i8;
 pub mod strassen_f32;
 mod strassen_lines;
+mod strips;
 pub mod values_i8;
 pub mod weighted_sum_f32;
 pub mod winograd_f32;

@@ -112,6 +112,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn add_i32(a: Self::I32, b: Self::I32) -> Self::I32;
     /// a - b, wrapping.
     fn sub_i32(a: Self::I32, b: Self::I32) -> Self::I32;
+    /// v / 2^bits, rounded down.
+    fn shift_right(v: Self::I32, bits: u32) -> Self::I32;
     /// The nearest floats.
     fn to_f32(v: Self::I32) -> Self::F32;
     /// The floats of these bits.
@@ -139,6 +141,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` must be valid for reads of eight bytes.
     unsafe fn load_u8x8(p: *const u8) -> Self::I16;
+    /// Of four consecutive pixels of four bytes the first and the third, widened, channel by channel, a0 b0 a1 b1 a2 b2 a3 b3; and the second
+    /// and the fourth.
+    ///
+    /// # Safety
+    /// `p` must be valid for reads of sixteen bytes.
+    unsafe fn load_pixel_pairs(p: *const u8) -> [Self::I16; 2];
     /// Eight consecutive i8, widened.
     ///
     /// # Safety

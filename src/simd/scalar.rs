@@ -155,6 +155,10 @@ impl Simd for Scalar {
         std::array::from_fn(|i| a[i].wrapping_sub(b[i]))
     }
     #[inline(always)]
+    fn shift_right(v: [i32; 4], bits: u32) -> [i32; 4] {
+        v.map(|v| v >> bits)
+    }
+    #[inline(always)]
     fn to_f32(v: [i32; 4]) -> [f32; 4] {
         v.map(|v| v as f32)
     }
@@ -186,6 +190,12 @@ impl Simd for Scalar {
     unsafe fn load_u8x8(p: *const u8) -> [i16; 8] {
         // SAFETY: the caller's: eight bytes can be read.
         unsafe { p.cast::<[u8; 8]>().read() }.map(i16::from)
+    }
+    #[inline(always)]
+    unsafe fn load_pixel_pairs(p: *const u8) -> [[i16; 8]; 2] {
+        // SAFETY: the caller's: sixteen bytes can be read.
+        let pixels = unsafe { p.cast::<[[u8; 4]; 4]>().read() };
+        [0, 1].map(|first| std::array::from_fn(|i| i16::from(pixels[first + i % 2 * 2][i / 2])))
     }
     #[inline(always)]
     unsafe fn load_i8x8(p: *const u8) -> [i16; 8] {

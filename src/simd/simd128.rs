@@ -116,6 +116,10 @@ macro_rules! words {
                 i32x4_sub(a, b)
             }
             #[inline(always)]
+            fn shift_right(v: v128, bits: u32) -> v128 {
+                i32x4_shr(v, bits)
+            }
+            #[inline(always)]
             fn to_f32(v: v128) -> v128 {
                 f32x4_convert_i32x4(v)
             }
@@ -146,6 +150,13 @@ macro_rules! words {
             unsafe fn load_u8x8(p: *const u8) -> v128 {
                 // SAFETY: the caller's: eight bytes can be read.
                 unsafe { i16x8_load_extend_u8x8(p) }
+            }
+            #[inline(always)]
+            unsafe fn load_pixel_pairs(p: *const u8) -> [v128; 2] {
+                // SAFETY: the caller's: sixteen bytes can be read.
+                let (a, b) = unsafe { (v128_load64_zero(p.cast()), v128_load64_zero(p.add(8).cast())) };
+                let bytes = i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(a, b);
+                [u16x8_extend_low_u8x16(bytes), u16x8_extend_high_u8x16(bytes)]
             }
             #[inline(always)]
             unsafe fn load_i8x8(p: *const u8) -> v128 {

@@ -1,7 +1,7 @@
 //! What JavaScript sees; everything that names the browser is here, and nothing else is. www/lib/engine.ts has the same in
 //! TypeScript.
 
-mod js_file;
+mod js_source;
 
 use crate::image::Image;
 use crate::models::registry::{Entry, Task, describe, entry};
@@ -13,7 +13,7 @@ use crate::simd::DotKind;
 use crate::tensor::Workspace;
 use crate::weights::{Blank, Metadata, SafeTensorsFile, Weights};
 use crate::{Error, Result};
-use js_file::JsFile;
+use js_source::JsSource;
 use js_sys::{Float32Array, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
 use serde_wasm_bindgen::preserve;
@@ -141,8 +141,6 @@ pub struct Engine {
     entry: &'static Entry,
     model: Box<dyn Model>,
     workspace: Workspace,
-    /// The picture of the last run, kept for its memory.
-    rgba: Vec<u8>,
     output: Output,
     /// Runs on grey pictures.
     greys: usize,
@@ -163,7 +161,7 @@ impl Engine {
         arch: Option<String>,
         labels: Option<Vec<String>>,
     ) -> std::result::Result<Engine, JsValue> {
-        let source = JsFile::new(parts);
+        let source = JsSource::new(parts);
         SafeTensorsFile::new(&source).and_then(|file| load(&file, &file, arch, labels)).map_err(throw)
     }
 
@@ -242,7 +240,6 @@ fn load(
         entry,
         model,
         workspace: Workspace::default(),
-        rgba: Vec::new(),
         output: Output::default(),
         greys: 0,
         input: 0,
@@ -267,7 +264,7 @@ impl Rehearsal {
         labels: Option<Vec<String>>,
     ) -> std::result::Result<Rehearsal, JsValue> {
         const MOST: usize = 256 << 20;
-        let source = JsFile::new(vec![head]);
+        let source = JsSource::new(vec![head]);
         let rehearse = || {
             let file = SafeTensorsFile::head(&source)?;
             if file.promised_len() != length || length > MOST {
@@ -285,18 +282,6 @@ impl Rehearsal {
     pub fn run(&mut self) -> std::result::Result<bool, JsValue> {
         self.0.run_grey().map_err(throw)
     }
-}
-
-/// Makes `buffer` of `len` bytes.
-#[inline(never)]
-fn resize(buffer: &mut Vec<u8>, len: usize) -> Result<()> {
-    if len > buffer.capacity() {
-        *buffer = Vec::new();
-    }
-    let refusal = |_| Error::OutOfMemory("there is no memory for the picture; give a smaller one".to_string());
-    buffer.try_reserve_exact(len.saturating_sub(buffer.len())).map_err(refusal)?;
-    buffer.resize(len, 0);
-    Ok(())
 }
 
 thread_local! {
@@ -330,12 +315,17 @@ impl Engine {
         Ok(WARM.get() < LONG_ENOUGH)
     }
 
-    /// Room for a picture of so many bytes and, of a segmenter, for its mask: what grows with the picture, and is asked for where a refusal
-    /// harms nothing.
-    fn make_room(&mut self, bytes: usize) -> Result<()> {
-        let mask = if self.entry.task == Task::Segmentation { bytes / 4 } else { 0 };
-        resize(&mut self.rgba, bytes)?;
-        resize(&mut self.output.mask, mask)
+    /// Room for a segmenter's mask of `pixels`, which grows with the picture, and is asked for where a refusal harms nothing.
+    fn make_room(&mut self, pixels: usize) -> Result<()> {
+        if self.entry.task != Task::Segmentation {
+            return Ok(());
+        }
+        let mask = &mut self.output.mask;
+        if pixels > mask.capacity() {
+            *mask = Vec::new();
+        }
+        let refusal = |_| Error::OutOfMemory("there is no memory for the mask; give a smaller picture".to_string());
+        mask.try_reserve_exact(pixels.saturating_sub(mask.len())).map_err(refusal)
     }
 
     /// The three steps, their milliseconds.
@@ -347,10 +337,10 @@ impl Engine {
         clock: Option<&'a mut dyn FnMut(&str)>,
     ) -> Result<[f64; 3]> {
         parallel::wake();
-        self.make_room(rgba.length() as usize)?;
-        rgba.copy_to(&mut self.rgba);
-        let image = Image::new(&self.rgba, width, height)?;
+        let rgba = JsSource::new(vec![rgba.clone()]);
+        let image = Image::new(&rgba, width, height)?;
         self.model.check(&image)?;
+        self.make_room(width * height)?;
         let mut cx = Context { workspace: std::mem::take(&mut self.workspace), clock, ..Context::default() };
         let start = now();
         let input = self.model.preprocess(&mut cx, image);

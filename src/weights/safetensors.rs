@@ -1,6 +1,7 @@
 //! Weights in a .safetensors file, as `save_file(model.state_dict())` writes it: F32 or F16, and int8 where it is quantised.
 
-use super::{Source, StateDict, TensorInfo, Weights, mismatch};
+use super::{StateDict, TensorInfo, Weights, mismatch};
+use crate::source::Source;
 use crate::{Error, Result};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata as Header;

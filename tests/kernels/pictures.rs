@@ -4,9 +4,10 @@ use crate::oracle::{self, assert_close, noise};
 use crate::{dirty, tensor};
 use mobilesight::image::Image;
 use mobilesight::kernels::Pixels;
+use mobilesight::kernels::antialias_u8::{antialias, antialias_room};
 use mobilesight::kernels::argmax_f32::{Cell, Spans, argmax_rows};
 use mobilesight::kernels::resize_f32::bilinear_row;
-use mobilesight::kernels::resize_u8::{Crop, Normalise, Target, antialias, antialias_room, bilinear, bilinear_room};
+use mobilesight::kernels::resize_u8::{Crop, Normalise, Target, bilinear, bilinear_room};
 use mobilesight::simd::Best;
 
 #[cfg(target_arch = "wasm32")]
@@ -59,8 +60,8 @@ fn first_of_the_largest(pixel: &[f32]) -> u8 {
     pixel.iter().position(|v| *v == largest).unwrap() as u8
 }
 
-/// Made larger, smaller and kept, at every remainder: [h, w] before and after.
-const RESIZES: [((usize, usize), (usize, usize)); 7] = [
+/// Made larger, smaller and kept, at every remainder, the last ones in strips: [h, w] before and after.
+const RESIZES: [((usize, usize), (usize, usize)); 10] = [
     ((1, 1), (3, 2)),
     ((5, 7), (5, 7)),
     ((6, 9), (3, 4)),
@@ -68,6 +69,9 @@ const RESIZES: [((usize, usize), (usize, usize)); 7] = [
     ((40, 30), (7, 6)),
     ((7, 90), (130, 20)),
     ((300, 8), (70, 5)),
+    ((260, 513), (130, 171)),
+    ((1024, 255), (256, 17)),
+    ((140, 601), (140, 601)),
 ];
 
 /// RGBA noise of `size`.
@@ -84,7 +88,7 @@ fn bilinear_pictures() {
         let image = Image::new(&rgba, from.1, from.0).unwrap();
         let mut out = vec![f32::NAN; to.0 * to.1 * 3];
         let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
-        let mut room = vec![u32::MAX; bilinear_room(to.1)];
+        let mut room = vec![u32::MAX; bilinear_room(from, to)];
         bilinear::<Best>(image, Target { size: to, normalise, out: (&mut out, at) }, &mut room);
         let want = oracle::bilinear(&rgba, from, to, [0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
         assert_close(&out, &want, &(from, to));
@@ -97,7 +101,7 @@ fn antialiased(rgba: &[u8], from: (usize, usize), crop: Crop, size: (usize, usiz
     let mut room = vec![0; antialias_room(from, crop.of, size)];
     let at = Pixels { start: 0, row: size.1 * 3, pixel: 3 };
     let target = Target { size, normalise: Normalise::new([0.0; 3], [1.0; 3]), out: (&mut out, at) };
-    antialias::<Best>(Image::new(rgba, from.1, from.0).unwrap(), crop, target, &mut room);
+    antialias::<Best>(Image::new(&rgba, from.1, from.0).unwrap(), crop, target, &mut room);
     out
 }
 

@@ -79,13 +79,15 @@ pub fn antialias(rgba: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<f
         let center = (i as f64 + 0.5) * scale - 0.5;
         let all: Vec<f64> = (0..from).map(|j| (1.0 - ((j as f64 - center) / scale.max(1.0)).abs()).max(0.0)).collect();
         let sum: f64 = all.iter().sum();
-        all.into_iter().map(move |w| w / sum).collect::<Vec<f64>>()
+        let some = all.into_iter().enumerate().filter(|(_, w)| *w > 0.0);
+        some.map(move |(j, w)| (j, w / sum)).collect::<Vec<(usize, f64)>>()
     };
     let mut out = Vec::new();
     for i in 0..to.0 * to.1 * 3 {
         let (rows, columns) = (weights(i / 3 / to.1, from.0, to.0), weights(i / 3 % to.1, from.1, to.1));
-        let at = |p: usize| f64::from(rgba[p * 4 + i % 3]) * rows[p / from.1] * columns[p % from.1];
-        out.push((0..from.0 * from.1).map(at).sum::<f64>() as f32);
+        let row =
+            |y: usize| columns.iter().map(|(x, w)| f64::from(rgba[(y * from.1 + x) * 4 + i % 3]) * w).sum::<f64>();
+        out.push(rows.iter().map(|(y, w)| row(*y) * w).sum::<f64>() as f32);
     }
     out
 }

@@ -163,11 +163,11 @@ test('close() ends the worker and all calls; twice is no error', async ({ blank 
 });
 
 test.describe('where memory ends', () => {
-  /** A segmenter on two threads, whose memory ends at 96 MB. */
-  async function createSmall(page: Page): Promise<JSHandle<Segmenter>> {
+  /** A segmenter on two threads, whose memory ends after `pages` of 64 KiB. */
+  async function createSmall(page: Page, pages: number): Promise<JSHandle<Segmenter>> {
     await page.route('**/relaxed-threads/mobilesight.js', async (route) => {
       const response = await route.fetch();
-      const body = (await response.text()).replace('maximum:16384', 'maximum:1536');
+      const body = (await response.text()).replace('maximum:16384', `maximum:${pages}`);
       await route.fulfill({ response, body });
     });
     return createSegmenter(page, { module: 'relaxed-threads', threads: 2 });
@@ -179,18 +179,27 @@ test.describe('where memory ends', () => {
       [width, height],
     );
 
-  test('a picture that is too large is E_OOM, and harms nothing', async ({ blank }) => {
-    const model = await createSmall(blank);
+  test('a picture that is larger than the memory is read in strips', async ({ blank }) => {
+    const model = await createSmall(blank, 1536);
+    const pixels = await model.evaluate(async (model) => {
+      const { mask } = await model.segment(inside.pattern(5000, 5000));
+      return mask.length;
+    });
+    expect(pixels).toBe(5000 * 5000);
+  });
+
+  test('a mask that is too large is E_OOM, and harms nothing', async ({ blank }) => {
+    const model = await createSmall(blank, 768);
     const [worker] = workersOf(blank);
-    const failure = await segment(model, 5000, 5000);
+    const failure = await segment(model, 6000, 5000);
     expect(failure.code).toBe('E_OOM');
-    expect(failure.message).toContain('give a smaller one');
+    expect(failure.message).toContain('give a smaller picture');
     await expectWorks(model);
     expect(workersOf(blank)).toEqual([worker]);
   });
 
   test('maps that are too large are E_OOM, and the next call gets a new worker', async ({ blank }) => {
-    const model = await createSmall(blank);
+    const model = await createSmall(blank, 1536);
     const failure = await segment(model, 100, 2400);
     expect(failure.code).toBe('E_OOM');
     expect(failure.message).toMatch(/smaller picture; then call again/);

@@ -41,7 +41,7 @@ fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, 
         tensor.row_mut(y)[outside..].fill(0.0);
     }
     let at = Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: 3 };
-    let mut room = cx.workspace.take(bilinear_room(size.1));
+    let mut room = cx.workspace.take(bilinear_room((image.height, image.width), size));
     bilinear::<Best>(image, Target { size, normalise, out: (tensor.data_mut(), at) }, &mut room);
     cx.workspace.give(room);
     Input { tensor, size }

@@ -1,26 +1,27 @@
-//! A model's file as JavaScript hands it over.
+//! A model's file or a picture as JavaScript hands it over.
 
-use crate::weights::Source;
+use crate::source::Source;
 use js_sys::Uint8Array;
 
-/// A file in JavaScript's memory, in the parts in which it came, not copied into one; where each begins, and where the last one ends.
-pub(super) struct JsFile {
+/// Bytes in JavaScript's memory, in the parts in which they came, not copied into one; where each begins, and where the last one ends.
+pub(super) struct JsSource {
     parts: Vec<Uint8Array>,
     starts: Vec<usize>,
 }
 
-impl JsFile {
-    pub(super) fn new(parts: Vec<Uint8Array>) -> JsFile {
+impl JsSource {
+    #[inline(never)]
+    pub(super) fn new(parts: Vec<Uint8Array>) -> JsSource {
         let mut starts = vec![0];
         starts.extend(parts.iter().scan(0, |end, part| {
             *end += part.length() as usize;
             Some(*end)
         }));
-        JsFile { parts, starts }
+        JsSource { parts, starts }
     }
 }
 
-impl Source for JsFile {
+impl Source for JsSource {
     fn len(&self) -> usize {
         self.starts[self.parts.len()]
     }
