@@ -3,8 +3,9 @@
 //! The triangle filter is widened by the scale, first along rows, then along columns, each rounded to 8 bits. The arithmetic is torch's, in whole
 //! numbers with weights of 15 bits (UpSampleKernelAVXAntialias.h): in f32 one value in some hundred is off by one, which moves class maps.
 //!
-//! A strip of the picture's rows is reduced along itself into a ring, and the rows of output that the ring has all of are made. Both passes multiply by pairs, the first and the third of four pixels or rows, and the second and the fourth: bytes of a row
-//! are made so in fewer instructions than neighbours.
+//! A strip of the picture's rows is reduced along itself into a ring, and the rows of output that the ring has all of are made. Both passes
+//! multiply by pairs, the first and the third of four pixels or rows, and the second and the fourth: bytes of a row are made so in fewer
+//! instructions than neighbours.
 
 use super::Shared;
 use super::resize_u8::{Crop, RowWriter, Target, same_size};
@@ -165,15 +166,15 @@ pub fn antialias<S: Simd>(image: Image, crop: Crop, mut target: Target, room: &m
     let (rows, columns) = (Axis::new(image.height, crop.of.0), Axis::new(image.width, crop.of.1));
     let (row_entries, room) = room.split_at_mut(rows.entry() * h);
     let (column_entries, room) = room.split_at_mut(columns.entry() * w.next_multiple_of(2));
-    let (strip, pitch) = (strip_rows(image.width, image.height), 4 * ring_pitch(w));
+    let (strip, pitch) = (strip_rows(image.width, image.height), ring_pitch(w));
     let slots = Ring::slots(&rows, strip);
-    let (ring, room) = room.split_at_mut(slots * pitch / 4);
+    let (ring, room) = room.split_at_mut(slots * pitch);
     let mut strips = Strips::new(room);
     if (image.height, image.width) == crop.of {
         return same_size::<S>(image, crop, target, strips);
     }
     let (rows, columns) = (rows.table(crop.of.0, top, row_entries), columns.table(crop.of.1, left, column_entries));
-    let ring = &Ring { bytes: Shared(ring.as_mut_ptr().cast()), slots, pitch };
+    let ring = &Ring { bytes: Shared(ring.as_mut_ptr().cast()), slots, pitch: 4 * pitch };
     let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
     let (first, last) = (rows.window(0).start / 2 * 2, rows.window(h - 1).end);
     let part = |start: usize| start.min(last)..last.min(start + strip);

@@ -10,7 +10,6 @@ pub(super) struct JsSource {
 }
 
 impl JsSource {
-    #[inline(never)]
     pub(super) fn new(parts: Vec<Uint8Array>) -> JsSource {
         let mut starts = vec![0];
         starts.extend(parts.iter().scan(0, |end, part| {
