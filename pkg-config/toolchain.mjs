@@ -22,7 +22,7 @@ function lists(args, word) {
   return run.status === 0 && run.stdout.split('\n').some((line) => line.trim() === word);
 }
 
-// rust-src is there for the modules with threads, whose standard library is built anew.
+// rust-src is there for the published modules, whose standard library is built anew.
 function rustupHas() {
   return lists(['target'], target) && lists(['component'], 'rust-src');
 }
@@ -34,7 +34,7 @@ function rustupAdd() {
     if (!succeeds('rustup', ['target', 'add', target, '--toolchain', 'stable'])) return false;
   }
   if (!lists(['component'], 'rust-src')) {
-    console.log("Toolchain: adding rustup's rust-src, to build the standard library with threads");
+    console.log("Toolchain: adding rustup's rust-src, to build the modules' standard library");
     if (!succeeds('rustup', ['component', 'add', 'rust-src', '--toolchain', 'stable'])) return false;
   }
   return rustupHas();

@@ -32,23 +32,16 @@ const shared = [
 
 // The standard library may come compiled with all defaults. It names them in the module, and wasm-bindgen uses what it finds there, so
 // that the linker is told the features instead of asking the objects.
-function variant(name, simd, threads, features, linkArgs, cargoArgs, env) {
+function variant(name, simd, threads, features, linkArgs) {
   const all = [...floor, ...features];
   const links = ['--no-check-features', `--features=${all.join(',')}`, ...linkArgs];
   const target = [...features.map((feature) => `+${feature}`), `-${beyondFloor}`];
   const flags = [`-C target-feature=${target.join(',')}`, order, ...links.map((arg) => `-C link-arg=${arg}`)];
   const wasmOptArgs = all.map((feature) => `--enable-${wasmOptNames[feature] ?? feature}`);
-  return { name, simd, threads, rustflags: flags.join(' '), cargoArgs, env, wasmOptArgs, targetDir: join(cache, name) };
+  return { name, simd, threads, rustflags: flags.join(' '), wasmOptArgs, targetDir: join(cache, name) };
 }
 
-function oneThread({ simd, features }) {
-  return variant(simd, simd, false, features, [], [], {});
-}
-
-// The stock standard library lacks atomics, so these build it anew, for size, as nothing of it is hot; RUSTC_BOOTSTRAP lets stable's cargo do that.
-function withThreads({ simd, features }) {
-  const args = ['--features', 'threads', '-Zbuild-std=std,panic_abort', '-Zbuild-std-features=optimize_for_size'];
-  return variant(`${simd}-threads`, simd, true, [...features, 'atomics'], shared, args, { RUSTC_BOOTSTRAP: '1' });
-}
-
-export const variants = instructionSets.flatMap((set) => [oneThread(set), withThreads(set)]);
+export const variants = instructionSets.flatMap(({ simd, features }) => [
+  variant(simd, simd, false, features, []),
+  variant(`${simd}-threads`, simd, true, [...features, 'atomics'], shared),
+]);
