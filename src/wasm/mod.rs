@@ -14,7 +14,7 @@ use crate::tensor::Workspace;
 use crate::weights::{Blank, Metadata, SafeTensorsFile, Weights};
 use crate::{Error, Result};
 use js_source::JsSource;
-use js_sys::{Float32Array, Uint8Array, Uint32Array};
+use js_sys::{Float32Array, Object, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
 use serde_wasm_bindgen::preserve;
 use std::cell::Cell;
@@ -292,12 +292,13 @@ thread_local! {
 impl Engine {
     /// One run on a grey picture; gives whether another one is of use.
     ///
-    /// The browser's optimiser works in the background, in Chromium on Zen 5 (November 2026) through some 0.3 s of runs, which take up to twice as
-    /// long till then, three times on two threads. Pictures have three shapes, since other remainders of tiles are code of their own, one of
-    /// them the widest that photographs mostly have, whose memory does for the others; and no network's size, so that they are resized.
+    /// The browser's optimiser works in the background, in Chromium on Intel (November 2026) through some 0.1 s of runs, 0.2 s on two threads, of
+    /// which the first takes two to eight times as long as later ones; after 0.4 s a first real run takes no less time than after 0.2 s. Pictures
+    /// have three shapes, since other remainders of tiles are code of their own, one of them the widest that photographs mostly have, whose
+    /// memory does for the others; and no network's size, so that they are resized.
     fn run_grey(&mut self) -> Result<bool> {
         const SHAPES: [(usize, usize); 3] = [(480, 480), (720, 480), (480, 640)];
-        const LONG_ENOUGH: f64 = 400.0;
+        const LONG_ENOUGH: f64 = 200.0;
         // Nothing is to be seen in grey, and a detector's heads and suppression are to run too.
         let options = Options { rpn_score_thresh: Some(0.0), rpn_post_nms_top_n: Some(60), ..Options::default() };
         // A large network's remainders are few of its tiles, and every shape takes memory.
@@ -307,8 +308,9 @@ impl Engine {
         let (width, height) = SHAPES[shape % SHAPES.len()];
         let bytes = (width * height * 4) as u32;
         let grey = Uint8Array::new_with_length(bytes).fill(128, 0, bytes);
+        // What reads options and makes objects of results is to be compiled, too.
+        serde_wasm_bindgen::from_value::<JsOptions>(Object::new().into()).expect("every option may be missing");
         let times = self.steps(&grey, (width, height), &options, None)?;
-        // What makes objects of it is to be compiled, too.
         self.result(times, TOP_K);
         self.greys += 1;
         WARM.set(WARM.get() + now() - start);
