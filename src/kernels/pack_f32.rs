@@ -30,10 +30,10 @@ impl PackedB {
     pub fn set_column(&mut self, n: usize, weights: impl Iterator<Item = f32>) {
         let first = n / NR * NR * (self.k + 1) + NR + n % NR;
         let mut count = 0;
-        for (to, w) in self.data[first..].iter_mut().step_by(NR).zip(weights) {
-            *to = w;
+        weights.for_each(|w| {
+            self.data[first + count * NR] = w;
             count += 1;
-        }
+        });
         assert_eq!(count, self.k, "k weights a column");
     }
 

@@ -51,8 +51,9 @@ impl PackedB {
         for (o, row) in weights.weight().chunks_exact(k).enumerate() {
             let (panel, column) = (&mut data[o / NR * panel_len..][..panel_len], o % NR);
             panel[4 * column..][..4].copy_from_slice(&start(kind, row, zero_point).to_ne_bytes());
-            for (i, &w) in row.iter().enumerate() {
-                panel[HEADER + i / step * step * NR + column * step + i % step] = w as u8;
+            let steps = panel[HEADER..].chunks_exact_mut(step * NR);
+            for (to, from) in steps.zip(row.chunks(step)) {
+                to[column * step..][..from.len()].copy_from_slice(bytemuck::cast_slice(from));
             }
         }
         PackedB { data, n, k, kind }
@@ -81,7 +82,9 @@ impl PackedB {
 }
 
 fn start(kind: DotKind, row: &[i8], zero_point: &[u8]) -> i32 {
-    row.iter().zip(zero_point.iter().cycle()).map(|(w, zp)| i32::from(*w) * less(kind, *zp)).sum()
+    let of_tap =
+        |tap: &[i8]| -> i32 { tap.iter().zip(zero_point).map(|(w, zp)| i32::from(*w) * less(kind, *zp)).sum() };
+    row.chunks_exact(zero_point.len()).map(of_tap).sum()
 }
 
 /// What goes with a weight to the start.

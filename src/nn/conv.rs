@@ -356,10 +356,9 @@ pub(super) fn write(
 
 /// Panels of the weight, its rows [c, taps] in the order (tap, c), scaled and shifted by `fold`.
 fn pack(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedB> {
-    let k = layer.k();
-    let mut packed = PackedB::new(&fold.shift, k);
+    let mut packed = PackedB::new(&fold.shift, layer.k());
     layer.rows(weights, &mut |n, row| {
-        packed.set_column(n, (0..k).map(|i| row[layer.channels_last(i)] * fold.scale[n]));
+        packed.set_column(n, layer.channels_last().map(|from| row[from] * fold.scale[n]));
     })?;
     Ok(packed)
 }
@@ -374,7 +373,7 @@ fn suits_winograd(layer: &Layer) -> bool {
 fn pack_winograd(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedWinograd> {
     let mut packed = PackedWinograd::new(&fold.shift, layer.channels);
     layer.rows(weights, &mut |n, row| {
-        packed.set_output(n, |tap, c| row[layer.channels_last(tap * layer.channels + c)] * fold.scale[n]);
+        packed.set_output(n, |tap, c| row[c * (row.len() / layer.channels) + tap] * fold.scale[n]);
     })?;
     Ok(packed)
 }

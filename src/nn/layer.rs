@@ -91,10 +91,11 @@ impl Layer {
         self.shape[1..].iter().product()
     }
 
-    /// The place in a row of PyTorch's order, (c, y, x), of element `i` of ours, (y, x, c).
-    pub fn channels_last(&self, i: usize) -> usize {
-        let c = if self.is_depthwise { 1 } else { self.channels };
-        i % c * (self.k() / c) + i / c
+    /// Where in a row of PyTorch's order, (c, y, x), the elements of ours lie, (y, x, c).
+    pub fn channels_last(&self) -> impl Iterator<Item = usize> {
+        let channels = if self.is_depthwise { 1 } else { self.channels };
+        let taps = self.k() / channels;
+        (0..taps).flat_map(move |tap| (0..channels).map(move |c| c * taps + tap))
     }
 
     /// What is folded into the weights: the BatchNorm, or a bias alone. The weight's shape and dtype are held against the file's here,
@@ -136,10 +137,8 @@ impl Layer {
         let (n, k) = (self.out_channels(), self.k());
         let mut weight = vec![0; n * k];
         weights.byte_rows(&self.name_of("weight"), &self.shape, Dtype::I8, &mut |o, row| {
-            for i in 0..k {
-                let to = if self.is_depthwise { i * n + o } else { o * k + i };
-                weight[to] = row[self.channels_last(i)] as i8;
-            }
+            let (first, pitch) = if self.is_depthwise { (o, n) } else { (o * k, 1) };
+            self.channels_last().enumerate().for_each(|(i, from)| weight[first + i * pitch] = row[from] as i8);
         })?;
         Ok(weight)
     }

@@ -122,7 +122,7 @@ fn put_floats(tensors: &mut Tensors, name: String, shape: &[usize], values: &[f3
 fn folded_weight(source: &dyn StateDict, layer: &Layer, fold: &Fold) -> Result<Vec<f32>> {
     let k = layer.k();
     let mut weight = Vec::with_capacity(layer.out_channels() * k);
-    layer.rows(source, &mut |o, row| weight.extend((0..k).map(|i| row[layer.channels_last(i)] * fold.scale[o])))?;
+    layer.rows(source, &mut |o, row| weight.extend(layer.channels_last().map(|from| row[from] * fold.scale[o])))?;
     Ok(weight)
 }
 
@@ -130,7 +130,7 @@ fn folded_weight(source: &dyn StateDict, layer: &Layer, fold: &Fold) -> Result<V
 fn channels_first<T: Copy + Default>(layer: &Layer, weight: &[T]) -> Vec<T> {
     let mut ordered = vec![T::default(); weight.len()];
     for (from, to) in weight.chunks_exact(layer.k()).zip(ordered.chunks_exact_mut(layer.k())) {
-        from.iter().enumerate().for_each(|(i, w)| to[layer.channels_last(i)] = *w);
+        from.iter().zip(layer.channels_last()).for_each(|(w, i)| to[i] = *w);
     }
     ordered
 }
