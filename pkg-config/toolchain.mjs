@@ -55,7 +55,7 @@ function aptInstall(names, why) {
   return succeeds('apt-get', ['update'], env) && succeeds('apt-get', ['install', '-y', ...names], env);
 }
 
-// Debian's packages bring the standard library as source only, so every module builds it.
+// Debian's packages bring the standard library as source only, so that tests and lints build it, too.
 function debianToolchain() {
   const env = {
     PATH: ['/usr/bin', process.env.PATH].join(delimiter),

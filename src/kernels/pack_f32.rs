@@ -29,10 +29,9 @@ impl PackedB {
     /// Sets the weights of output channel `n`, k of them.
     pub fn set_column(&mut self, n: usize, weights: impl Iterator<Item = f32>) {
         let first = n / NR * NR * (self.k + 1) + NR + n % NR;
-        let mut count = 0;
-        weights.for_each(|w| {
-            self.data[first + count * NR] = w;
-            count += 1;
+        let count = weights.fold(0, |i, w| {
+            self.data[first + i * NR] = w;
+            i + 1
         });
         assert_eq!(count, self.k, "k weights a column");
     }

@@ -373,7 +373,8 @@ fn suits_winograd(layer: &Layer) -> bool {
 fn pack_winograd(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<PackedWinograd> {
     let mut packed = PackedWinograd::new(&fold.shift, layer.channels);
     layer.rows(weights, &mut |n, row| {
-        packed.set_output(n, |tap, c| row[c * (row.len() / layer.channels) + tap] * fold.scale[n]);
+        let channels = row.as_chunks::<9>().0;
+        packed.set_output(n, |tap, c| channels[c][tap] * fold.scale[n]);
     })?;
     Ok(packed)
 }
