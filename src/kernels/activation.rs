@@ -30,10 +30,10 @@ pub(super) fn activate<S: Simd, const N: usize, const M: usize>(
 ) -> [[S::F32; N]; M] {
     match activation {
         Activation::Identity => acc,
-        Activation::Relu | Activation::Relu6 => {
-            // One body for both: each tile size of each kernel has its own.
-            let most = S::splat(if activation == Activation::Relu6 { 6.0 } else { f32::INFINITY });
-            acc.map(|row| row.map(|x| S::min(S::max(x, S::splat(0.0)), most)))
+        Activation::Relu => acc.map(|row| row.map(|x| S::max(x, S::splat(0.0)))),
+        Activation::Relu6 => {
+            let [zero, six] = literals::<S, 2>([0.0, 6.0]);
+            acc.map(|row| row.map(|x| S::min(S::max(x, zero), six)))
         }
         Activation::Hardswish => {
             // (x + 3) / 6 as one madd, clamped to [0, 1].

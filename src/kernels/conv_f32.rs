@@ -11,6 +11,8 @@
 //!         for panel of 8 columns
 //!             for tile of mr rows: acc = bias, or c after the first pass; for tap, k: acc += a[., k] * b[k, .]; store
 //! ```
+//! Layers of one tap whose pixels follow each other, which are most, have tiles of their own in one pass: [`super::pointwise_f32`].
+//!
 //! A pass keeps a panel's part in the first-level cache while all tiles run over it; a long sum (fc6 has 12,544 steps) would
 //! stream from the second level otherwise. Partial sums wait in c, so that the order of additions stays the same.
 //!
@@ -20,6 +22,7 @@
 use super::activation::activate;
 use super::pack_f32::NR;
 use super::pixel_f32::pixel_f32;
+use super::pointwise_f32::pointwise;
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
@@ -218,6 +221,16 @@ impl Job<'_> {
     /// # Safety
     /// The pixels and the panels must be within the slices, and no other task may write both.
     unsafe fn block<S: Simd>(&self, pixels: Range<usize>, panels: Range<usize>, passes: &Passes) {
+        if passes.count() == 1
+            && let Some((first, place)) = pointwise(self.conv, self.c.get(), pixels.start)
+        {
+            for panel in panels {
+                let (panel, place) = first.at(place, panel, self.conv.n);
+                // SAFETY: the caller's.
+                unsafe { panel.run::<S>(pixels.len(), place) };
+            }
+            return;
+        }
         let mut tiles = [Tile::default(); BLOCK_TILES];
         let sizes = tile_sizes(pixels.len(), S::GEMM_ROWS);
         self.fill_tiles(&mut tiles, sizes, pixels.start);
@@ -341,18 +354,41 @@ pub(super) unsafe fn steps<S: Simd, const R: usize>(
     mut b: *const f32,
     count: usize,
 ) -> [[S::F32; 2]; R] {
+    // Not the array itself, which lies in memory.
     let mut a: [*const f32; R] = std::array::from_fn(|i| start[i]);
+    let mut left = count;
     // SAFETY: the caller's.
     unsafe {
-        for _ in 0..count {
-            let (b0, b1) = (S::load(b), S::load(b.add(4)));
-            for i in 0..R {
-                let s = S::load_splat(a[i]);
-                acc[i][0] = S::madd(s, b0, acc[i][0]);
-                acc[i][1] = S::madd(s, b1, acc[i][1]);
-                a[i] = a[i].add(1);
+        while left > 0 {
+            acc = step::<S, R>(acc, a, b);
+            // A way out between two steps keeps their instructions apart: else LLVM puts all loads of both first, and V8 spills sums.
+            if left == 1 {
+                break;
             }
-            b = b.add(NR);
+            acc = step::<S, R>(acc, a.map(|a| a.add(1)), b.add(NR));
+            (a, b) = (a.map(|a| a.add(2)), b.add(2 * NR));
+            left -= 2;
+        }
+    }
+    acc
+}
+
+/// acc + one step of the sum.
+///
+/// # Safety
+/// As for [`steps`].
+#[inline(always)]
+unsafe fn step<S: Simd, const R: usize>(
+    mut acc: [[S::F32; 2]; R],
+    a: [*const f32; R],
+    b: *const f32,
+) -> [[S::F32; 2]; R] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (b0, b1) = (S::load(b), S::load(b.add(4)));
+        for (acc, a) in acc.iter_mut().zip(a) {
+            let s = S::load_splat(a);
+            *acc = [S::madd(s, b0, acc[0]), S::madd(s, b1, acc[1])];
         }
     }
     acc

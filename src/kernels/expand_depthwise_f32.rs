@@ -13,10 +13,9 @@
 //! second-level cache; a cache line, 16 channels, is the least that writes the output well.
 //! Rows that two bands see are computed twice.
 
-use super::activation::activate;
-use super::conv_f32::{steps, tile_sizes, with_rows};
 use super::depthwise_f32::{BLOCK, Filter, Job, cleared};
 use super::pack_f32::NR;
+use super::pointwise_f32::{Panel, Pitch, Place};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
@@ -32,8 +31,8 @@ const TASKS: usize = 8;
 pub struct Expand<'a> {
     /// Rows and columns.
     pub size: (usize, usize),
-    /// The input and its pixels.
-    pub a: (&'a [f32], Pixels),
+    /// The input, [h, w, k].
+    pub a: &'a [f32],
     /// Panels, as [`super::pack_f32::PackedB`] lays them out.
     pub b: &'a [f32],
     /// Input channels.
@@ -176,7 +175,7 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     }
     assert!(channels.is_multiple_of(NR), "channels come in eights");
     assert_eq!(expand.b.len(), channels * (expand.k + 1), "b holds all panels");
-    assert!(expand.a.1.end(hin, win, expand.k) <= expand.a.0.len(), "a is too short");
+    assert_eq!(expand.a.len(), hin * win * expand.k, "a is [h, w, k]");
     assert!(x.c.1.end(h, w, channels) <= x.c.0.len(), "c is too short");
     assert_eq!(scratch.len(), bands.scratch(), "scratch for each thread");
 
@@ -197,16 +196,6 @@ pub fn expand_depthwise_f32<S: Simd>(mut x: ExpandDepthwise, scratch: &mut [f32]
     });
 }
 
-/// Pixels on their way over the expansion: the next one's place in a and in scratch, and how many are left of its row.
-#[derive(Clone, Copy)]
-struct Walk {
-    a: *const f32,
-    c: *mut f32,
-    left: usize,
-    /// From the last pixel of a row to the first of the next, less a pixel's step.
-    gaps: (usize, usize),
-}
-
 impl Expand<'_> {
     /// Some channels of the rows `seen`, to a pointer and a pitch, [`BLOCK`] floats a pixel. Tiles go on from row to row: seven columns would be
     /// tiles of four and three.
@@ -214,75 +203,19 @@ impl Expand<'_> {
     /// # Safety
     /// The rows must exist in a, the panels of the channels in b, and room for the rows at `to`.
     unsafe fn fill<S: Simd>(&self, seen: Range<usize>, channels: &Range<usize>, to: (*mut f32, usize)) {
-        let width = self.size.1;
-        let (a, at) = self.a;
-        let count = seen.len() * width;
-        if count == 0 {
+        let (width, k) = (self.size.1, self.k);
+        if seen.is_empty() || width == 0 {
             // The last band sees but padding below what the one before saw.
             return;
         }
-        for (panel, ch) in channels.clone().step_by(NR).enumerate() {
-            // SAFETY: the caller's; the tiles are the rows' pixels.
-            unsafe {
-                let b = self.b.as_ptr().add(ch * (self.k + 1));
-                let mut walk = Walk {
-                    a: a.as_ptr().add(at.at(seen.start, 0)),
-                    c: to.0.add(panel * NR),
-                    left: width,
-                    gaps: (at.row - width * at.pixel, to.1 - width * BLOCK),
-                };
-                for (count, rows) in tile_sizes(count, S::GEMM_ROWS) {
-                    walk = with_rows!(S, rows, R => self.tiles::<S, R>(rows, count, walk, b));
-                }
-            }
-        }
-    }
-
-    /// `count` tiles of `rows` pixels, R or fewer; gives what comes after them. Never inlined, as conv_f32's.
-    ///
-    /// # Safety
-    /// The pixels of the walk must be there to read and with room for eight floats each, and `b` must hold a panel.
-    #[inline(never)]
-    unsafe fn tiles<S: Simd, const R: usize>(&self, rows: usize, count: usize, mut walk: Walk, b: *const f32) -> Walk {
-        let (k, pixel, width, activation) = (self.k, self.a.1.pixel, self.size.1, self.activation);
-        // SAFETY: the caller's.
-        unsafe {
-            for _ in 0..count {
-                let mut start: [*const f32; R] = std::array::from_fn(|i| walk.a.wrapping_add(i * pixel));
-                let mut to: [*mut f32; R] = std::array::from_fn(|i| walk.c.wrapping_add(i * BLOCK));
-                if walk.left > R && rows == R {
-                    let (a, c) = (walk.a.wrapping_add(R * pixel), walk.c.wrapping_add(R * BLOCK));
-                    walk = Walk { a, c, left: walk.left - R, ..walk };
-                } else {
-                    for i in 0..R {
-                        (start[i], to[i]) = (walk.a, walk.c);
-                        if i + 1 < rows {
-                            walk = walk.next(pixel, width);
-                        }
-                    }
-                    walk = walk.next(pixel, width);
-                }
-                let acc = [[S::load(b), S::load(b.add(4))]; R];
-                let acc = steps::<S, R>(acc, std::hint::black_box(start), b.add(NR), k);
-                for (to, row) in to.into_iter().zip(activate::<S, _, R>(activation, acc)) {
-                    S::store(to, row[0]);
-                    S::store(to.add(4), row[1]);
-                }
-            }
-        }
-        walk
-    }
-}
-
-impl Walk {
-    /// At the next pixel.
-    #[inline(always)]
-    fn next(self, pixel: usize, width: usize) -> Walk {
-        let Walk { a, c, left, gaps } = self;
-        let (a, c) = (a.wrapping_add(pixel), c.wrapping_add(BLOCK));
-        match left {
-            1 => Walk { a: a.wrapping_add(gaps.0), c: c.wrapping_add(gaps.1), left: width, gaps },
-            _ => Walk { a, c, left: left - 1, gaps },
+        for (i, ch) in channels.clone().step_by(NR).enumerate() {
+            let (b, activation) = (self.b.as_ptr().wrapping_add(ch * (k + 1)), self.activation);
+            let (c, residual) = (Pitch { pixel: BLOCK, gap: to.1 - width * BLOCK }, Pitch { pixel: 0, gap: 0 });
+            let panel = Panel { b, k, columns: NR, activation, width, c, residual };
+            let a = self.a.as_ptr().wrapping_add(seen.start * width * k);
+            let place = Place { a, c: to.0.wrapping_add(i * NR), residual: std::ptr::null(), left: width };
+            // SAFETY: the caller's.
+            unsafe { panel.run::<S>(seen.len() * width, place) };
         }
     }
 }

@@ -49,6 +49,7 @@ pub mod lookup_u8;
 pub mod pack_f32;
 pub mod pack_i8;
 mod pixel_f32;
+mod pointwise_f32;
 pub mod pool_f32;
 pub mod pool_i8;
 pub mod resize_f32;

@@ -101,7 +101,7 @@ impl Pair<'_> {
         let both = ExpandDepthwise {
             expand: Expand {
                 size: (input.h, input.w),
-                a: (input.data(), pixels(&input)),
+                a: input.data(),
                 b: panels.data(),
                 k: panels.k,
                 activation: self.expand.activation(),

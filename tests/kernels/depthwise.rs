@@ -117,7 +117,6 @@ fn run_expand_depthwise<S: Simd>(s: Shape, k: usize, act: Activation) {
     let (bias, wide_weight, wide_bias) = (noise(10, s.c), noise(11, s.c * k), noise(12, s.c));
     let mut panels = PackedB::new(&wide_bias, k);
     (0..s.c).for_each(|n| panels.set_column(n, wide_weight[n * k..][..k].iter().copied()));
-    let input = tensor(&mut ws, s.h, s.w, k, 0, &x);
     let mut out = ws.tensor(h, w, s.c, 0);
     let mut row_sums = vec![f32::NAN; h * s.c];
     let packed = pack_weight(s.kernel, &weight);
@@ -125,7 +124,7 @@ fn run_expand_depthwise<S: Simd>(s: Shape, k: usize, act: Activation) {
     let mut scratch = vec![f32::NAN; Bands::new((s.h, s.w), &filter).scratch()];
     let pixels = |pitch, pixel| Pixels { start: 0, row: pitch, pixel };
     let (to, size) = (pixels(out.row_pitch(), s.c), (s.h, s.w));
-    let expand = Expand { size, a: (input.data(), pixels(input.row_pitch(), k)), b: panels.data(), k, activation: act };
+    let expand = Expand { size, a: &x, b: panels.data(), k, activation: act };
     let both = ExpandDepthwise { expand, filter, c: (out.data_mut(), to), row_sums: Some(&mut row_sums) };
     expand_depthwise_f32::<S>(both, &mut scratch);
     let pointwise = Shape { c: k, n: s.c, kernel: 1, stride: 1, padding: 0, dilation: 1, ..s };

@@ -127,6 +127,20 @@ fn conv_pointwise_at_every_remainder_of_the_tile() {
     }
 }
 
+/// Tiles that end in a row, at its end and in the next one, where outputs of two rows do not follow each other; and inputs that do not.
+#[test]
+fn conv_pointwise_over_rows_of_pixels_and_halos() {
+    for w in (1..=14).chain([25]) {
+        for (stride, out_halo) in [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1)] {
+            for (n, with_residual) in [(7, true), (8, false), (16, true), (17, false)] {
+                let s = Shape { h: 1 + (w + n) % 6, w, c: 4, n, kernel: 1, stride, padding: 0, dilation: 1 };
+                run_conv::<Best>(s, ACTIVATIONS[(w + n) % 4], out_halo, with_residual);
+                run_conv::<Scalar>(s, Activation::Relu, out_halo, with_residual);
+            }
+        }
+    }
+}
+
 #[test]
 fn conv_3x3_over_rows_of_pixels_and_halos() {
     for (h, w, c, n) in [(1, 1, 3, 16), (5, 7, 3, 16), (6, 14, 8, 24), (10, 14, 12, 15), (3, 33, 4, 8)] {
