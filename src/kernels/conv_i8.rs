@@ -4,7 +4,7 @@
 //! ```text
 //! for block of up to 80 pixels, and group of up to 16 panels        (a task)
 //!     for chunk of up to 512 steps of k, more where the block has fewer pixels
-//!         a = the pixels' taps, one after the other, in the form that the dot takes
+//!         a = the pixels' taps, one after the other, in the form that the dot takes, where they are not there as such
 //!         for panel of 8 columns
 //!             for tile of 5 pixels: acc = start or acc; for step: acc += a[., step] . b[step, .]
 //!             after the last chunk the epilogue of the panel
@@ -22,7 +22,7 @@
 use super::Pixels;
 use super::epilogue_i8::{Finish, Sums};
 use super::pack_i8::{HEADER, NR, PackedB};
-use super::step_i8::{Pairs, Quads, Step, pack_pixels};
+use super::step_i8::{Pairs, Quads, Step, are_packed, pack_pixels};
 use super::values_i8::{Place, Values, ValuesMut, fill_places, holds, row_runs};
 use crate::parallel;
 use crate::quant::Epilogue;
@@ -154,6 +154,7 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
         let mut share = Block { first, rows, first_panel, panels, first_step: 0, steps: 0, weight_step: 0 };
         let (mut scratch, steps) = (MaybeUninit::<Scratch>::uninit(), k.div_ceil(P::K));
         let places = job.places(&share);
+        let packed = job.packed();
         // Steps whose weights lie one after the other.
         let run = if part.is_some() { conv.segment / P::K } else { steps };
         let (mut tap, mut done) = (0, 0);
@@ -163,9 +164,12 @@ fn run<S: Simd, P: Step<S>>(mut conv: Conv, part: Option<Part>) {
             // SAFETY: the asserts above cover every pixel; a block's rows, panels and steps fit the scratch; tasks differ in
             // pixels or in panels, and after the last step all sums are written.
             unsafe {
-                job.pack::<S, P>(&share, scratch.as_mut_ptr());
+                let a = match packed {
+                    Some(a) => a.add(share.first * k),
+                    None => job.pack::<S, P>(&share, scratch.as_mut_ptr()),
+                };
                 for panel in 0..panels {
-                    let sums = job.panel::<S, P>(&share, panel, scratch.as_mut_ptr());
+                    let sums = job.panel::<S, P>(&share, panel, a, scratch.as_mut_ptr());
                     if share.first_step + share.steps == steps {
                         job.finish.run::<S>((first_panel + panel) * NR, sums, &places[..share.rows]);
                     }
@@ -199,12 +203,20 @@ impl Job<'_> {
         places
     }
 
-    /// Packs the chunk's steps of the block's pixels, and zeros up to a whole step.
+    /// The first pixel, where all are as packed rows of one chunk would be.
+    fn packed(&self) -> Option<*const u8> {
+        let (Conv { size, a: (a, at), segment: k, b, .. }, None) = (self.conv, self.part) else { return None };
+        let [tap] = *self.conv.taps else { return None };
+        let is_one_chunk = *k <= CHUNK_STEPS * b.kind.step();
+        (is_one_chunk && are_packed(b.kind, *k, *at, *size)).then(|| a.as_ptr().wrapping_add(at.start + tap))
+    }
+
+    /// Packs the chunk's steps of the block's pixels, and zeros up to a whole step; gives where they begin.
     ///
     /// # Safety
     /// The pixels and their taps must be within a.
     #[inline(never)]
-    unsafe fn pack<S: Simd, P: Step<S>>(&self, block: &Block, scratch: *mut Scratch) {
+    unsafe fn pack<S: Simd, P: Step<S>>(&self, block: &Block, scratch: *mut Scratch) -> *const u8 {
         let (conv, width, pitch) = (self.conv, 4 / P::K, 4 * block.steps);
         let k = conv.taps.len() * conv.segment;
         let (low, high) = (block.first_step * P::K, k.min((block.first_step + block.steps) * P::K));
@@ -228,17 +240,24 @@ impl Job<'_> {
                 }
             }
         });
+        // SAFETY: the caller's.
+        unsafe { (&raw const (*scratch).a).cast() }
     }
 
-    /// One panel of the block, whose sums it gives.
+    /// One panel of the block, whose packed chunk is at `a` and whose sums it gives.
     ///
     /// # Safety
-    /// The scratch must hold the packed chunk and, from the second chunk on, the sums.
-    unsafe fn panel<S: Simd, P: Step<S>>(&self, block: &Block, panel: usize, scratch: *mut Scratch) -> Sums {
+    /// The chunk must be there, and from the second one on the scratch hold the sums.
+    unsafe fn panel<S: Simd, P: Step<S>>(
+        &self,
+        block: &Block,
+        panel: usize,
+        a: *const u8,
+        scratch: *mut Scratch,
+    ) -> Sums {
         let ((data, len), pitch) = (self.conv.b.panels(), block.panels * NR);
         // SAFETY: the caller's; the panel is within the weights, the rows within the scratch.
         unsafe {
-            let a = (&raw const (*scratch).a).cast::<u8>();
             let acc = (&raw mut (*scratch).acc).cast::<i32>().add(panel * NR);
             let b = data.as_ptr().add((block.first_panel + panel) * len);
             let from = match self.part {

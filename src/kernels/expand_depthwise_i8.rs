@@ -2,7 +2,7 @@
 //! then [`super::depthwise_i8`].
 //!
 //! ```text
-//! the input once in the form that the dot takes
+//! the input once in the form that the dot takes, where it is not there as such
 //! for block of 16 channels, for some bands of output rows      (a task)
 //!     for band of them
 //!         scratch = q - zp of the expansion's rows that the band sees and the one before did not, as floats; zeros round the picture
@@ -17,7 +17,7 @@ use super::depthwise_f32::{BLOCK, Filter, Job};
 use super::epilogue_i8::{Finish, FloatMap, Sums, above_zero};
 use super::expand_depthwise_f32::Bands;
 use super::pack_i8::{HEADER, NR, PackedB};
-use super::step_i8::{Pairs, Quads, Step, pack_pixels};
+use super::step_i8::{Pairs, Quads, Step, are_packed, pack_pixels};
 use super::values_i8::{Output, Place, ValuesMut, fill_places, holds};
 use super::{Pixels, Shared};
 use crate::parallel;
@@ -43,9 +43,13 @@ pub struct Expand<'a> {
 }
 
 impl Expand<'_> {
-    /// Bytes of the packed input.
+    /// Bytes of the packed input; none where the dot takes it as it is.
     pub fn packed(&self) -> usize {
-        self.size.0 * self.size.1 * self.pixel()
+        if self.is_packed() { 0 } else { self.size.0 * self.size.1 * self.pixel() }
+    }
+
+    fn is_packed(&self) -> bool {
+        are_packed(self.b.kind, self.b.k, self.a.1, self.size)
     }
 
     /// Bytes of a packed pixel.
@@ -113,6 +117,7 @@ fn run<S: Simd, P: Step<S>>(mut x: ExpandDepthwise, packed: &mut [u8], room: &mu
     parallel::for_each_chunk(packed, pitch, expand.size.1 * expand.b.k * parallel::ELEMENT, |y, row| unsafe {
         pack_row::<S, P>(&expand, y, row)
     });
+    let packed = if expand.is_packed() { &expand.a.0[expand.a.1.start..] } else { packed };
     let (output, sums) = (x.c.0.shared(), x.row_sums.take().map(|s| Shared(s.as_mut_ptr())));
     assert!(sums.is_none() || matches!(output, Output::U8(_)), "row sums are of bytes");
     let finish = Finish { epilogue: x.epilogue, channels, residual: None, output };

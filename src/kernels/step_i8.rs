@@ -1,7 +1,8 @@
 //! A step of an int8 sum, either way: two activations widened to i16 with two weights a column ([`Pairs`]), or four bytes with four
 //! weights a column ([`Quads`]); and the packing of pixels into rows of steps.
 
-use crate::simd::{ByteDot, Simd};
+use super::Pixels;
+use crate::simd::{ByteDot, DotKind, Simd};
 use std::marker::PhantomData;
 
 /// How a step multiplies: the form of a packed row of a, and one row against eight columns.
@@ -104,6 +105,11 @@ impl<S: Simd, D: ByteDot<S>, const FLIP: bool> Step<S> for Quads<D, FLIP> {
     fn dot_add(w: S::Bytes, a: S::Bytes, acc: S::I32) -> S::I32 {
         D::dot_add(w, a, acc)
     }
+}
+
+/// Whether the dot of `kind` takes the `k` activations of each of `size` pixels at `at` as they are: packed rows would be the same bytes.
+pub(super) fn are_packed(kind: DotKind, k: usize, at: Pixels, (h, w): (usize, usize)) -> bool {
+    kind == DotKind::I8Unsigned && k.is_multiple_of(kind.step()) && at.pixel == k && (h == 1 || at.row == w * k)
 }
 
 /// Packs `len` activations of each of `count` pixels, from and to a pointer and a pitch.

@@ -121,7 +121,7 @@ fn conv_at_every_remainder_of_the_tile() {
 fn conv_at_every_remainder_of_k_and_of_its_chunks() {
     let of_one = (1..=18).chain([511, 512, 513]).map(|k| (6, k));
     // Chunks of 512 steps for 80 pixels, of 999 for 41 and of 6826 for 6, by pairs and by fours.
-    let of_80 = [1023, 1024, 1025, 1030, 2047, 2049, 2051, 4099].map(|k| (80, k));
+    let of_80 = [1023, 1024, 1025, 1030, 2047, 2048, 2049, 2051, 2052, 4099].map(|k| (80, k));
     let of_41 = [1997, 1998, 1999, 3995, 3997, 5001].map(|k| (41, k));
     let of_6 = [13_651, 13_652, 13_653, 16_384].map(|k| (6, k));
     for (m, k) in of_one.chain(of_80).chain(of_41).chain(of_6) {
