@@ -208,7 +208,7 @@ impl Job<'_> {
         let (Conv { size, a: (a, at), segment: k, b, .. }, None) = (self.conv, self.part) else { return None };
         let [tap] = *self.conv.taps else { return None };
         let is_one_chunk = *k <= CHUNK_STEPS * b.kind.step();
-        (is_one_chunk && are_packed(b.kind, *k, *at, *size)).then(|| a.as_ptr().wrapping_add(at.start + tap))
+        (is_one_chunk && are_packed(b.kind, *k, *at, size.1)).then(|| a.as_ptr().wrapping_add(at.start + tap))
     }
 
     /// Packs the chunk's steps of the block's pixels, and zeros up to a whole step; gives where they begin.

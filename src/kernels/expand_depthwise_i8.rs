@@ -49,7 +49,7 @@ impl Expand<'_> {
     }
 
     fn is_packed(&self) -> bool {
-        are_packed(self.b.kind, self.b.k, self.a.1, self.size)
+        are_packed(self.b.kind, self.b.k, self.a.1, self.size.1)
     }
 
     /// Bytes of a packed pixel.

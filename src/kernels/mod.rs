@@ -58,6 +58,7 @@ mod step_i8;
 pub mod strassen_f32;
 mod strassen_lines;
 mod strips;
+mod tile_f32;
 pub mod values_i8;
 pub mod weighted_sum_f32;
 pub mod winograd_f32;
@@ -88,6 +89,11 @@ impl Pixels {
     /// Of a picture that begins at row `y`.
     fn below(self, y: usize) -> Pixels {
         Pixels { start: self.start + y * self.row, ..self }
+    }
+
+    /// Whether rows of `width` pixels of `len` elements follow each other without a gap.
+    fn is_dense(&self, width: usize, len: usize) -> bool {
+        self.pixel == len && self.row == width * len
     }
 
     /// One past the last index that `len` floats at each of `h` x `w` pixels touch.

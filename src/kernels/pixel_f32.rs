@@ -10,8 +10,9 @@
 
 use super::Shared;
 use super::activation::activate;
-use super::conv_f32::{Conv, store, store_part};
+use super::conv_f32::Conv;
 use super::pack_f32::NR;
+use super::tile_f32::{store, store_part};
 use crate::parallel;
 use crate::simd::Simd;
 

@@ -8,8 +8,9 @@
 //! a tile of 16 in Chromium on Intel (November 2026).
 
 use super::activation::activate;
-use super::conv_f32::{Conv, Tap, steps, store, store_part, tile_sizes, with_rows};
+use super::conv_f32::{Conv, Tap};
 use super::pack_f32::NR;
+use super::tile_f32::{steps, store, store_part, tile_sizes, with_rows};
 use super::{Activation, Pixels};
 use crate::simd::Simd;
 
@@ -60,7 +61,7 @@ pub(super) struct Place {
 pub(super) fn pointwise(conv: &Conv, c: *mut f32, first: usize) -> Option<(Panel, Place)> {
     let ((h, w), k, at) = (conv.size, conv.k, conv.a.1);
     let [Tap { a: tap, b: 0 }] = *conv.taps else { return None };
-    if conv.segment != k || at.pixel != k || (h > 1 && at.row != w * k) {
+    if conv.segment != k || !at.is_dense(w, k) {
         return None;
     }
     let (added, at_added) = conv.residual.map_or((std::ptr::null(), Pixels::NOWHERE), |(r, at)| (r.as_ptr(), at));

@@ -107,9 +107,9 @@ impl<S: Simd, D: ByteDot<S>, const FLIP: bool> Step<S> for Quads<D, FLIP> {
     }
 }
 
-/// Whether the dot of `kind` takes the `k` activations of each of `size` pixels at `at` as they are: packed rows would be the same bytes.
-pub(super) fn are_packed(kind: DotKind, k: usize, at: Pixels, (h, w): (usize, usize)) -> bool {
-    kind == DotKind::I8Unsigned && k.is_multiple_of(kind.step()) && at.pixel == k && (h == 1 || at.row == w * k)
+/// Whether the dot of `kind` takes the `k` activations of pixels at `at`, `width` a row, as they are: packed rows would be the same bytes.
+pub(super) fn are_packed(kind: DotKind, k: usize, at: Pixels, width: usize) -> bool {
+    kind == DotKind::I8Unsigned && k.is_multiple_of(kind.step()) && at.is_dense(width, k)
 }
 
 /// Packs `len` activations of each of `count` pixels, from and to a pointer and a pitch.

@@ -17,9 +17,10 @@
 //! make a pair depends on their number alone: results are the same at any number of threads.
 
 use super::activation::activate;
-use super::conv_f32::{Conv, Tap, conv_f32, steps, store, tile_sizes, with_rows};
+use super::conv_f32::{Conv, Tap, conv_f32};
 use super::pack_f32::NR;
 use super::strassen_lines::{LINES, Line, Of, Quarter, X, Y};
+use super::tile_f32::{steps, store, tile_sizes, with_rows};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
 use crate::simd::Simd;
@@ -67,13 +68,12 @@ impl Parts {
 /// what an eighth of 26 of them does, one of c of 77.
 pub fn scratch(conv: &Conv) -> usize {
     let (m, k, n) = (conv.size.0 * conv.size.1, conv.k, conv.n);
-    let in_one_run = |at: Pixels, channels| at.pixel == channels && at.row == conv.size.1 * channels;
     let is_linear = matches!(conv.taps, [Tap { a: 0, .. }]) && conv.segment == k && conv.residual.is_none();
     let halves = k.is_multiple_of(2 * LANES) && n.is_multiple_of(2 * NR);
     let pays = |[m, k, n]: [u64; 3]| 26 * k * (m + n) + 77 * m * n < m * k * n;
     if is_linear
-        && in_one_run(conv.a.1, k)
-        && in_one_run(conv.c.1, n)
+        && conv.a.1.is_dense(conv.size.1, k)
+        && conv.c.1.is_dense(conv.size.1, n)
         && halves
         && n >= LEAST_CHANNELS
         && pays([m, k, n].map(|x| x as u64))
