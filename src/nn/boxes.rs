@@ -56,18 +56,37 @@ fn key(value: f32, index: usize) -> u64 {
 
 /// The indices of the `n` largest of `len` values, largest first, equal ones in their order; from and to the workspace.
 pub fn top_n(workspace: &mut Workspace, len: usize, n: usize, value: &dyn Fn(usize) -> f32) -> Vec<usize> {
-    let mut keys: Vec<u64> = workspace.list(len);
+    let (mut keys, mut spare): (Vec<u64>, Vec<u64>) = (workspace.list(len), workspace.list(len));
     keys.extend((0..len).map(|i| key(value(i), i)));
-    if n < len {
-        keys.select_nth_unstable(n);
-        keys.truncate(n);
-    }
-    // No two are equal, so that an unstable sort, which needs no memory, is as good as a stable one.
-    keys.sort_unstable();
+    sort(&mut keys, &mut spare);
     let mut order = workspace.list(len);
-    order.extend(keys.iter().map(|key| *key as u32 as usize));
-    workspace.give_list(keys);
+    order.extend(keys.iter().take(n).map(|key| *key as u32 as usize));
+    [keys, spare].into_iter().for_each(|list| workspace.give_list(list));
     order
+}
+
+/// Sorts keys whose lower halves ascend: a pass over them for each byte of the upper half, the lowest first, by how many are below. The browser's build
+/// has the standard library for size, whose sort takes 45 us for the classes of ImageNet instead of 10 (Chromium on Intel, November 2026).
+fn sort(keys: &mut Vec<u64>, spare: &mut Vec<u64>) {
+    // Not worth the counting.
+    const FEW: usize = 64;
+    if keys.len() < FEW {
+        return keys.sort_unstable();
+    }
+    spare.resize(keys.len(), 0);
+    for shift in [32, 40, 48, 56] {
+        let byte = |key: u64| usize::from((key >> shift) as u8);
+        let mut places = [0; 256];
+        keys.iter().for_each(|key| places[byte(*key)] += 1);
+        let mut below = 0;
+        places.iter_mut().for_each(|place| below += std::mem::replace(place, below));
+        for key in keys.iter() {
+            let place = &mut places[byte(*key)];
+            spare[*place] = *key;
+            *place += 1;
+        }
+        std::mem::swap(keys, spare);
+    }
 }
 
 /// batched_nms: of `candidates`, those that no better one of their group overlaps by strictly more than `threshold`, best
@@ -108,6 +127,20 @@ mod tests {
         let kept: Vec<f32> = batched_nms(&mut workspace, all.clone(), 0.59, 10).iter().map(|c| c.score).collect();
         assert_eq!(kept, [0.9, 0.7]);
         assert_eq!(batched_nms(&mut workspace, all, 0.6, 1).len(), 1);
+    }
+
+    /// As many as a sort by counts takes, with values that differ in every byte and some that are equal.
+    #[test]
+    fn many_are_sorted() {
+        let values: Vec<f32> =
+            (0..1000u32).map(|i| f32::from_bits(i.wrapping_mul(0x9e37_79b9) & 0xff7f_fffc)).collect();
+        let value = |i: usize| values[i % values.len()];
+        let mut order: Vec<usize> = (0..2 * values.len()).collect();
+        order.sort_by(|a, b| value(*b).total_cmp(&value(*a)));
+        for n in [0, 700, 3000] {
+            let best = top_n(&mut Workspace::default(), order.len(), n, &value);
+            assert_eq!(best, order[..n.min(order.len())]);
+        }
     }
 
     #[test]
