@@ -33,6 +33,9 @@ const CHUNK_PAIRS: usize = 128;
 /// Fewest output channels. With fewer, s costs one thread half of the gain, and more threads have too few tasks: LR-ASPP, whose projections have 160,
 /// takes 2 % less on one thread so, but 3 % more on two.
 const LEAST_CHANNELS: usize = 512;
+/// Fewest input channels: halves of fewer steps end too soon. LR-ASPP's last expansion, of 160, takes as long so on one thread and 8 % longer on two
+/// (Chromium on Intel, November 2026).
+const LEAST_STEPS: usize = 256;
 /// s1 to s4, t1 to t4.
 const SUMS: usize = 4;
 /// Floats of a vector.
@@ -76,6 +79,7 @@ pub fn scratch(conv: &Conv) -> usize {
         && conv.c.1.is_dense(conv.size.1, n)
         && halves
         && n >= LEAST_CHANNELS
+        && k >= LEAST_STEPS
         && pays([m, k, n].map(|x| x as u64))
     {
         let parts = Parts::of(m / 2, k);

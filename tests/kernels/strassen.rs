@@ -41,8 +41,9 @@ fn run<S: Simd>(m: usize, k: usize, n: usize, activation: Activation) {
     strassen_f32::<S>(conv, &mut room);
     let shape = Shape { h: 1, w: m, c: k, n, kernel: 1, stride: 1, padding: 0, dilation: 1 };
     let want = oracle::conv(shape, &x, &weight, &bias, activation);
-    // A sum is as exact as the largest ones are: its pair's go into it.
-    let bound = 4e-6 * want.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    // A sum is as exact as the largest ones are, which an activation may cut: its pair's go into it.
+    let sums = oracle::conv(shape, &x, &weight, &bias, Activation::Identity);
+    let bound = 4e-6 * sums.iter().fold(0.0f32, |most, v| most.max(v.abs()));
     for (i, (g, w)) in got.iter().zip(&want).enumerate() {
         assert!((g - w).abs() <= bound, "{} {shape:?}, {activation:?}: [{i}] is {g}, should be {w}", S::NAME);
     }
@@ -51,15 +52,15 @@ fn run<S: Simd>(m: usize, k: usize, n: usize, activation: Activation) {
 #[test]
 fn every_remainder_of_the_tiles_and_odd_numbers() {
     for (i, m) in (80..=91).enumerate() {
-        run::<Best>(m, 136, N, ACTIVATIONS[i % 4]);
+        run::<Best>(m, 264, N, ACTIVATIONS[i % 4]);
     }
-    run::<Scalar>(81, 136, N, Activation::Relu);
+    run::<Scalar>(81, 264, N, Activation::Relu);
 }
 
 /// More pairs than a chunk may have, and few.
 #[test]
 fn many_pairs_and_few() {
-    run::<Best>(262, 104, N + 16, Activation::Hardswish);
+    run::<Best>(262, 264, N + 16, Activation::Hardswish);
     run::<Best>(32, 640, N, Activation::Identity);
 }
 
@@ -77,7 +78,7 @@ fn other_layers_need_no_scratch() {
     let panels = |k: usize, n: usize| PackedB::new(&vec![0.0; n], k);
     let of = |m: usize, k: usize, n: usize| scratch(&layer(m, &[], &panels(k, n), Activation::Relu, &mut []));
     assert!(of(150, 1024, 1024) > 0);
-    for (m, k, n) in [(0, 960, 960), (1, 960, 960), (20, 960, 960), (400, 64, 960), (400, 964, 960), (400, 960, 520)] {
+    for (m, k, n) in [(0, 960, 960), (1, 960, 960), (20, 960, 960), (400, 248, 960), (400, 964, 960), (400, 960, 520)] {
         assert_eq!(of(m, k, n), 0, "{m} {k} {n}");
     }
     let panels = panels(960, 960);
@@ -96,8 +97,8 @@ fn other_layers_need_no_scratch() {
 }
 
 fn refused(out: usize, missing: usize) {
-    let panels = PackedB::new(&[0.0; N], 136);
-    let (a, mut out) = (vec![0.0; 80 * 136], vec![0.0; out]);
+    let panels = PackedB::new(&[0.0; N], 264);
+    let (a, mut out) = (vec![0.0; 80 * 264], vec![0.0; out]);
     let conv = layer(80, &a, &panels, Activation::Identity, &mut out);
     let mut room = vec![0.0; scratch(&conv) - missing];
     strassen_f32::<Best>(conv, &mut room);
