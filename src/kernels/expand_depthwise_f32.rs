@@ -76,12 +76,12 @@ impl Bands {
         let (reach, stride) = (filter.reach(), filter.stride);
         let (columns, size) = (w + reach, (h.div_ceil(stride), w.div_ceil(stride)));
         let most = (BAND / (columns * BLOCK)).saturating_sub(reach + 1) / stride + 1;
-        let rows = size.0.div_ceil(size.0.div_ceil(most).max(1)).max(1);
-        let scratch = (columns, (rows - 1) * stride + reach + 1);
-        // A task's first band makes rows that the task before makes, too: no more tasks than threads need.
+        // A task's first band makes rows that the task before makes, too: no more tasks than threads need, nor than bands.
         let wanted = if parallel::threads() > 1 { TASKS * parallel::threads() } else { 1 };
         let tasks_of_block = wanted.div_ceil(filter.bias.len().div_ceil(BLOCK).max(1));
-        let task_rows = size.0.div_ceil(rows).div_ceil(tasks_of_block).max(1) * rows;
+        let task_rows = size.0.div_ceil(tasks_of_block.min(size.0.div_ceil(most)).max(1)).max(1);
+        let rows = task_rows.div_ceil(task_rows.div_ceil(most));
+        let scratch = (columns, (rows - 1) * stride + reach + 1);
         Bands { input: (h, w), size, stride, rows, task_rows, pad: reach / 2, scratch }
     }
 
