@@ -36,12 +36,16 @@ impl<'a> Spans<'a> {
     pub fn new(scores: usize, pixels: usize, starts: &'a mut [u32], fractions: &'a mut [f32]) -> Self {
         assert_eq!((starts.len(), fractions.len()), Self::room(scores, pixels), "rooms as asked for");
         fractions[pixels..].fill(0.0);
-        starts.fill(pixels as u32);
-        for (i, fraction) in fractions[..pixels].iter_mut().enumerate().rev() {
+        let mut begun = 0;
+        for (i, fraction) in fractions[..pixels].iter_mut().enumerate() {
             let (first, _, f) = source(i, scores, pixels);
             *fraction = f;
-            starts[..=first].fill(i as u32);
+            if begun <= first {
+                starts[begun..=first].fill(i as u32);
+                begun = first + 1;
+            }
         }
+        starts[begun..].fill(pixels as u32);
         Spans { starts, fractions }
     }
 

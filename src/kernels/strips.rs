@@ -8,9 +8,10 @@ use bytemuck::Pod;
 /// 2^20 in 2.6, and as a whole in 7.7 (Chromium 156 on Intel, November 2026).
 const STRIP: usize = 1 << 18;
 
-/// Rows of a strip of a picture of `width` columns: at most `most`, but two, which is what one row of output may need. They are even.
-pub(super) fn strip_rows(width: usize, most: usize) -> usize {
-    (STRIP / (4 * width)).min(most).next_multiple_of(2).max(2)
+/// Rows of a strip of a picture of `width` columns, of `all` that are read: at most a quarter, since nobody has anything to work at before the first strip is
+/// there, but two, which is what one row of output may need. They are even.
+pub(super) fn strip_rows(width: usize, all: usize) -> usize {
+    (STRIP / (4 * width)).min(all / 4).next_multiple_of(2).max(2)
 }
 
 /// Two strips, one of which is read.
