@@ -104,9 +104,20 @@ pub fn for_each_with<T: Copy + Default + Send>(
 
 /// Calls `f(i, chunk i)` for the chunks of `len` elements of `data`, the last of which may be shorter, as [`for_each`] does.
 pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, cost: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    for_each_chunk_beside(&mut || (), data, len, cost, f);
+}
+
+/// As [`for_each_chunk`]; the caller does `own` first, as in [`for_each_beside`].
+pub fn for_each_chunk_beside<T: Send>(
+    own: &mut dyn FnMut(),
+    data: &mut [T],
+    len: usize,
+    cost: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     let count = data.len().div_ceil(len);
     let rest = Mutex::new(Rest { taken: 0, data, len });
-    share(count, cost, &|claims| {
+    share_beside(own, count, cost, &|claims| {
         while let Some(claim) = claims.next() {
             let (first, chunks) = lock(&rest).take(claim.len());
             chunks.enumerate().for_each(|(i, chunk)| f(first + i, chunk));
@@ -114,8 +125,9 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, cost: usize, f: impl 
     });
 }
 
-/// [`for_each_chunk`] of two slices at once, the chunks of `b` being `len_b` long; the last chunk of `a` may be shorter.
-pub fn for_each_pair<A: Send, B: Send>(
+/// [`for_each_chunk_beside`] of two slices at once, the chunks of `b` being `len_b` long; the last chunk of `a` may be shorter.
+pub fn for_each_pair_beside<A: Send, B: Send>(
+    own: &mut dyn FnMut(),
     (a, len_a): (&mut [A], usize),
     (b, len_b): (&mut [B], usize),
     cost: usize,
@@ -123,7 +135,7 @@ pub fn for_each_pair<A: Send, B: Send>(
 ) {
     let count = a.len().div_ceil(len_a).min(b.len() / len_b);
     let rest = Mutex::new((Rest { taken: 0, data: a, len: len_a }, Rest { taken: 0, data: b, len: len_b }));
-    share(count, cost, &|claims| {
+    share_beside(own, count, cost, &|claims| {
         while let Some(claim) = claims.next() {
             let ((first, a), (_, b)) = {
                 let mut rest = lock(&rest);

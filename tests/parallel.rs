@@ -1,6 +1,6 @@
 //! Regions do all of their tasks, each once, and on the threads that they should.
 
-use mobilesight::parallel::{for_each, for_each_chunk, for_each_pair, for_each_with, threads};
+use mobilesight::parallel::{for_each, for_each_chunk, for_each_pair_beside, for_each_with, threads};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Costs of a task: a region of them stays in the caller, or is shared.
@@ -42,11 +42,12 @@ fn chunks_come_with_their_numbers() {
         assert_eq!(data, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]);
 
         let (mut a, mut b) = ([0; 5], [0; 3]);
-        for_each_pair((&mut a, 2), (&mut b, 1), cost, |i, a, b| {
+        let mut times = 0;
+        for_each_pair_beside(&mut || times += 1, (&mut a, 2), (&mut b, 1), cost, |i, a, b| {
             a.fill(i);
             b[0] = a.len();
         });
-        assert_eq!((a, b), ([0, 0, 1, 1, 2], [2, 2, 1]));
+        assert_eq!((a, b, times), ([0, 0, 1, 1, 2], [2, 2, 1], 1));
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Context<'a> {
     pub clock: Option<&'a mut dyn FnMut(&str)>,
     /// Who watches every activation (calibration), if anybody does.
     pub activations: Option<&'a mut ActivationObserver<'a>>,
+    /// What the caller's thread alone can do for the result, if there is anything: a segmenter does it while other threads do the last of its work.
+    pub beside: Option<&'a mut dyn FnMut()>,
 }
 
 impl Context<'_> {

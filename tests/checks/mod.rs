@@ -24,7 +24,7 @@ pub fn check_segmenter(file: Golden, model: &dyn Segmenter, folded: &[&str], h: 
     let picture = normalised(&mut cx.workspace, h, w);
     let scores = model.scores(&mut cx, picture);
     let mut mask = vec![0; h * w];
-    argmax(&mut cx, &scores, (h, w), &mut mask);
+    argmax(&mut cx, &scores, (h, w), &mut mask, &mut || ());
     let out = resize(&mut cx, &scores, (h, w));
     drop(cx);
     file.check("out", &out, 2e-3, 2e-3);

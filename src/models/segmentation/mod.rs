@@ -55,13 +55,15 @@ pub(super) fn class_map(
     output: &mut Output,
 ) {
     output.mask.resize(source.0 * source.1, 0);
+    let mut nothing = || ();
+    let own = cx.beside.take().unwrap_or(&mut nothing);
     if size == source {
-        argmax(cx, &scores, size, &mut output.mask);
+        argmax(cx, &scores, size, &mut output.mask, own);
     } else {
         let mut mask = std::mem::take(&mut output.coarse_mask);
         mask.resize(size.0 * size.1, 0);
-        argmax(cx, &scores, size, &mut mask);
-        nearest(cx, &mask, size, source, &mut output.mask);
+        argmax(cx, &scores, size, &mut mask, &mut || ());
+        nearest(cx, &mask, (size, source), &mut output.mask, own);
         output.coarse_mask = mask;
     }
     cx.workspace.give_tensor(scores);
@@ -97,11 +99,11 @@ pub fn resize(cx: &mut Context, x: &Tensor, size: (usize, usize)) -> Tensor {
 }
 
 /// The class of each pixel of `size`, into `mask` [h, w], the first where two are equal: argmax of [`resize`], by rows,
-/// so that the classes' planes are never there as a whole.
+/// so that the classes' planes are never there as a whole. The caller does `own` beside it.
 ///
 /// # Panics
 /// When `mask` is of another size.
-pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8]) {
+pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mut [u8], own: &mut dyn FnMut()) {
     assert_eq!(mask.len(), size.0 * size.1, "mask is [h, w]");
     let rooms = [Spans::room(scores.h, size.0), Spans::room(scores.w, size.1)];
     let mut starts = rooms.map(|room| cx.workspace.take(room.0));
@@ -112,7 +114,7 @@ pub fn argmax(cx: &mut Context, scores: &Tensor, size: (usize, usize), mask: &mu
     let scores = in_fours(cx, scores);
     let mut room = cx.workspace.take(size.0.div_ceil(ARGMAX_ROWS) * Cell::room(scores.c));
     let (block, cost) = (ARGMAX_ROWS * size.1, ARGMAX_ROWS * size.1 * scores.c * parallel::DEPTHWISE);
-    parallel::for_each_pair((mask, block), (&mut room, Cell::room(scores.c)), cost, |block, mask, room| {
+    parallel::for_each_pair_beside(own, (mask, block), (&mut room, Cell::room(scores.c)), cost, |block, mask, room| {
         let first = block * ARGMAX_ROWS;
         let range = first..first + mask.len() / size.1;
         argmax_rows::<Best>(&scores, (&rows, &columns), range, &mut Cell::new(scores.c, room), mask);
@@ -137,8 +139,14 @@ fn in_fours(cx: &mut Context, x: &Tensor) -> Tensor {
     out
 }
 
-/// The class map `mask` of `size` made `source`: interpolate(mode="nearest-exact").
-fn nearest(cx: &mut Context, mask: &[u8], size: (usize, usize), source: (usize, usize), out: &mut [u8]) {
+/// The class map `mask` of `size` made `source`: interpolate(mode="nearest-exact"). The caller does `own` beside it.
+fn nearest(
+    cx: &mut Context,
+    mask: &[u8],
+    (size, source): ((usize, usize), (usize, usize)),
+    out: &mut [u8],
+    own: &mut dyn FnMut(),
+) {
     let from = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
     let mut columns = cx.workspace.take::<u32>(source.1);
     columns.iter_mut().enumerate().for_each(|(x, column)| *column = from(x, size.1, source.1) as u32);
@@ -159,7 +167,7 @@ fn nearest(cx: &mut Context, mask: &[u8], size: (usize, usize), source: (usize, 
     };
     let (block, blocks) = (NEAREST_ROWS * source.1, source.0 / NEAREST_ROWS);
     let (whole, rest) = out.split_at_mut(blocks * block);
-    parallel::for_each_chunk(whole, block, block * parallel::ELEMENT, rows);
+    parallel::for_each_chunk_beside(own, whole, block, block * parallel::ELEMENT, rows);
     rows(blocks, rest);
     cx.workspace.give(columns);
 }
@@ -176,7 +184,7 @@ mod tests {
             let mut scores = cx.workspace.tensor(3, 3, 5, 0);
             scores.data_mut().fill(value);
             let mut mask = vec![255; 12 * 12];
-            argmax(&mut cx, &scores, (12, 12), &mut mask);
+            argmax(&mut cx, &scores, (12, 12), &mut mask, &mut || ());
             assert!(mask.iter().all(|class| *class < 5), "{value}: {mask:?}");
         }
     }
@@ -187,7 +195,7 @@ mod tests {
         for (size, source) in [((3, 5), (70, 11)), ((50, 40), (33, 7)), ((8, 8), (1, 3)), ((1, 1), (65, 2))] {
             let mask: Vec<u8> = (0..size.0 * size.1).map(|i| (i * 7 % 256) as u8).collect();
             let mut got = vec![255; source.0 * source.1];
-            nearest(&mut Context::default(), &mask, size, source, &mut got);
+            nearest(&mut Context::default(), &mask, (size, source), &mut got, &mut || ());
             let under = |i: usize, from: usize, to: usize| ((i as f64 + 0.5) * from as f64 / to as f64) as usize;
             for (i, got) in got.into_iter().enumerate() {
                 let (y, x) = (under(i / source.1, size.0, source.0), under(i % source.1, size.1, source.1));
