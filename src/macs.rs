@@ -131,11 +131,11 @@ pub fn size(weights: &dyn Weights, metadata: &Metadata) -> Result<Size> {
     let rgba = vec![128; SIDE * SIDE * 4];
     let mut cx = Context { activations: Some(&mut watch), ..Context::default() };
     let input = model.preprocess(&mut cx, Image::new(&rgba, SIDE, SIDE)?);
-    let sides = (input.tensor.h, input.tensor.w);
+    let (h, w, _) = input.map.shape();
     model.forward(&mut cx, input, &Options::default());
     drop(cx);
     let shapes = asked.shapes.into_inner();
-    count(&shapes, &pixels, sides).ok_or_else(|| Error::WeightsMismatch("the model is too large to count".to_string()))
+    count(&shapes, &pixels, (h, w)).ok_or_else(|| Error::WeightsMismatch("the model is too large to count".to_string()))
 }
 
 /// The sums; none where they do not fit.

@@ -3,10 +3,10 @@
 use crate::image::Image;
 use crate::kernels::Pixels;
 use crate::kernels::antialias_u8::{antialias, antialias_room};
-use crate::kernels::resize_u8::{Crop, Normalise, Target};
-use crate::nn::Context;
+use crate::kernels::resize_u8::{Crop, Normalise, Out, Target};
+use crate::nn::{Context, Map, Quantisation};
 use crate::simd::Best;
-use crate::tensor::Tensor;
+use std::sync::Arc;
 
 /// ImageNet's mean of each channel, of values 0 to 1.
 pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -20,23 +20,47 @@ pub fn short_side((h, w): (usize, usize), side: usize) -> (usize, usize) {
     if h <= w { (side, longer(w, h)) } else { (longer(h, w), side) }
 }
 
-/// `size` pixels, [h, w], of `image` resized as `crop` says.
-fn resize(cx: &mut Context, image: Image, crop: Crop, size: (usize, usize)) -> Tensor {
+/// Room for the input of a network, [h, w, 3] with a halo of 1, at the beginning of a run: bytes where its first layer `reads` such, but for whom
+/// watches values.
+pub fn room(cx: &mut Context, (h, w): (usize, usize), reads: Option<&Arc<Quantisation>>) -> Map {
     cx.workspace.next_run();
-    let mut out = cx.workspace.tensor(size.0, size.1, 3, 1);
-    let mut room = cx.workspace.take::<f32>(antialias_room((image.height, image.width), crop.of, size));
-    let at = Pixels { start: out.origin(), row: out.row_pitch(), pixel: 3 };
-    let target = Target { size, normalise: Normalise::new(MEAN, STD), out: (out.data_mut(), at) };
-    antialias::<Best>(image, crop, target, bytemuck::cast_slice_mut(&mut room));
-    cx.workspace.give(room);
+    match reads.filter(|_| cx.observer.is_none() && cx.activations.is_none()) {
+        Some(to) => Map::U8(cx.workspace.tensor_u8(h, w, 1, to.params.zero_point()), to.clone()),
+        None => Map::F32(cx.workspace.tensor(h, w, 3, 1)),
+    }
+}
+
+/// What to resize a picture of `size` into, in the corner of such a room.
+pub fn target(room: &mut Map, size: (usize, usize), normalise: Normalise) -> Target<'_> {
+    let at = |start, row| Pixels { start, row, pixel: 3 };
+    let out = match room {
+        Map::F32(out) => {
+            let at = at(out.origin(), out.row_pitch());
+            (Out::F32(out.data_mut()), at)
+        }
+        Map::U8(out, to) => {
+            let at = at(out.origin(), out.row_pitch());
+            (Out::U8(out.data_mut(), &to.affine), at)
+        }
+    };
+    Target { size, normalise, out }
+}
+
+/// `size` pixels, [h, w], of `image` resized as `crop` says.
+fn resize(cx: &mut Context, image: Image, crop: Crop, size: (usize, usize), reads: Option<&Arc<Quantisation>>) -> Map {
+    let mut out = room(cx, size, reads);
+    let mut numbers = cx.workspace.take::<f32>(antialias_room((image.height, image.width), crop.of, size));
+    let target = target(&mut out, size, Normalise::new(MEAN, STD));
+    antialias::<Best>(image, crop, target, bytemuck::cast_slice_mut(&mut numbers));
+    cx.workspace.give(numbers);
     out
 }
 
 /// SemanticSegmentation: `image` with a shorter side of `side`, antialiased, rounded to 8 bits and normalised, [h, w, 3] with a
-/// halo of 1.
-pub fn segmentation(cx: &mut Context, image: Image, side: usize) -> Tensor {
+/// halo of 1, as its [`room`] is.
+pub fn segmentation(cx: &mut Context, image: Image, side: usize, reads: Option<&Arc<Quantisation>>) -> Map {
     let size = short_side((image.height, image.width), side);
-    resize(cx, image, Crop::whole(size), size)
+    resize(cx, image, Crop::whole(size), size, reads)
 }
 
 /// ImageClassification: the square of `crop` pixels a side in the middle of what [`segmentation`] makes of `image`, [crop, crop, 3]
@@ -44,10 +68,16 @@ pub fn segmentation(cx: &mut Context, image: Image, side: usize) -> Tensor {
 ///
 /// # Panics
 /// When the crop is larger than the resized picture.
-pub fn classification(cx: &mut Context, image: Image, side: usize, crop: usize) -> Tensor {
+pub fn classification(
+    cx: &mut Context,
+    image: Image,
+    side: usize,
+    crop: usize,
+    reads: Option<&Arc<Quantisation>>,
+) -> Map {
     let of = short_side((image.height, image.width), side);
     let corner = (crop_start(of.0, crop), crop_start(of.1, crop));
-    resize(cx, image, Crop { of, corner }, (crop, crop))
+    resize(cx, image, Crop { of, corner }, (crop, crop), reads)
 }
 
 /// Where torchvision's center_crop begins: half of what is left, rounded to even where it is no whole number.
@@ -73,7 +103,7 @@ mod tests {
         let (h, w) = (8, 12);
         let rgba: Vec<u8> = (0..h * w).flat_map(|i| [i as u8; 4]).collect();
         let mut cx = Context::default();
-        let out = classification(&mut cx, Image::new(&rgba, w, h).unwrap(), 8, 4);
+        let out = classification(&mut cx, Image::new(&rgba, w, h).unwrap(), 8, 4, None).into_f32(&mut cx);
         let value = |y: usize, x: usize| (out.row(y)[3 * x] * STD[0] + MEAN[0]) * 255.0;
         assert_eq!((out.h, out.w, out.c, out.halo), (4, 4, 3, 1));
         for (y, x) in [(0, 0), (0, 3), (3, 0), (3, 3)] {

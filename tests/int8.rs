@@ -10,9 +10,11 @@ use mobilesight::image::Image;
 use mobilesight::models::Output;
 use mobilesight::models::registry::{REGISTRY, entry};
 use mobilesight::nn::boxes::{Candidate, iou};
+use mobilesight::nn::{Context, Map, Origin, View};
 use mobilesight::quantize::{Options, quantize};
+use mobilesight::tensor::Tensor;
 use mobilesight::weights::{SafeTensorsFile, StateDict, Weights};
-use quantised::{SIDE, int8_file, rgba, run, run_file, small};
+use quantised::{SIDE, int8_file, int8_file_but, rgba, run, run_file, small};
 use safetensors::Dtype;
 use safetensors::tensor::{SafeTensors, TensorView};
 use std::collections::BTreeMap;
@@ -44,6 +46,35 @@ fn every_architecture_runs_near_its_f32_self() {
             assert!(noise <= 0.05 * signal, "{}: {name}: {noise} of {signal} is noise", row.arch);
         }
     }
+}
+
+/// A picture becomes the bytes that its values are quantised to, halo and padding included, and the result is the same where somebody watches the
+/// values; where the first layer is in f32 it stays values.
+#[test]
+fn pictures_are_quantised_as_they_are_made() {
+    for row in REGISTRY.iter().filter(|row| row.quantised().is_none()) {
+        let (file, picture) = (int8_file(row.arch), rgba(0));
+        let (image, source) = (Image::new(&picture, SIDE, SIDE).unwrap(), SafeTensorsFile::new(&file).unwrap());
+        let model = (row.load)(&source, &source.metadata().unwrap().unwrap()).unwrap();
+        let mut watch = |_: &str, _: &Tensor, _: Origin| ();
+        let mut watched = Context { activations: Some(&mut watch), ..Context::default() };
+        let mut alone = Context::default();
+        let (values, bytes) = (model.preprocess(&mut watched, image), model.preprocess(&mut alone, image));
+        let (Map::F32(_), Map::U8(got, to)) = (&values.map, &bytes.map) else { panic!("{}: of other forms", row.arch) };
+        assert_eq!(got.data(), View::from(&values.map).u8(&mut watched, to).data(), "{}", row.arch);
+        let results = [(values, &mut watched), (bytes, &mut alone)].map(|(input, cx)| {
+            let (size, mut output) = (input.size, Output::default());
+            model.forward(cx, input, &Default::default()).postprocess(cx, size, (SIDE, SIDE), &mut output);
+            format!("{output:?}")
+        });
+        assert_eq!(results[0], results[1], "{}", row.arch);
+    }
+    let file = int8_file_but("mobilenet_v3_small", &["features.0.0"]);
+    let source = SafeTensorsFile::new(&file).unwrap();
+    let metadata = source.metadata().unwrap().unwrap();
+    let model = (entry(&metadata.arch).unwrap().load)(&source, &metadata).unwrap();
+    let input = model.preprocess(&mut Context::default(), Image::new(&rgba(0), SIDE, SIDE).unwrap());
+    assert!(matches!(input.map, Map::F32(_)));
 }
 
 /// They are more than half of DeepLabV3's weights, and were always f32.

@@ -11,7 +11,7 @@ use mobilesight::models::detection::ssdlite::{Ssdlite, SsdliteConfig};
 use mobilesight::models::detection::transform::transform;
 use mobilesight::models::segmentation::SegmentationConfig;
 use mobilesight::models::segmentation::lraspp::LrasppConfig;
-use mobilesight::nn::Context;
+use mobilesight::nn::{Context, Map};
 use mobilesight::preprocess::{STD, classification, segmentation};
 use mobilesight::tensor::Tensor;
 use safetensors::SafeTensors;
@@ -63,11 +63,11 @@ impl Golden {
 
 /// What `preset` makes of every picture, normalised by a deviation of `std` or more, is within `steps` of TorchVision's, and
 /// all but a hundredth of its values are equal but for rounding.
-fn check(name: &str, std: f32, steps: f32, preset: impl Fn(&mut Context, Image) -> Tensor) {
+fn check(name: &str, std: f32, steps: f32, preset: impl Fn(&mut Context, Image) -> Map) {
     for (picture, bytes) in PICTURES {
         let rgba = image::load_from_memory(bytes).expect("a PNG").to_rgba8();
         let image = Image::new(rgba.as_raw(), rgba.width() as usize, rgba.height() as usize).expect("a picture");
-        let tensor = preset(&mut Context::default(), image);
+        let tensor = preset(&mut Context::default(), image).into_f32(&mut Context::default());
         let distances = Golden::new(&format!("{name}.{picture}")).distances(&tensor);
         let furthest = distances.iter().copied().fold(0.0, f32::max);
         assert!(furthest <= (steps + ROUNDING) * STEP / std, "{name}.{picture}: {furthest}");
@@ -78,23 +78,23 @@ fn check(name: &str, std: f32, steps: f32, preset: impl Fn(&mut Context, Image) 
 
 /// Pillow, which the presets call, and torch widen the triangle filter in other fixed-point numbers: one value in some hundred
 /// is a step off, and none is more.
-fn check_antialiased(name: &str, preset: impl Fn(&mut Context, Image) -> Tensor) {
+fn check_antialiased(name: &str, preset: impl Fn(&mut Context, Image) -> Map) {
     check(name, STD[1], 1.0, preset);
 }
 
 #[test]
 fn classifiers_resize_and_crop() {
     let (large, small) = (ClassifierConfig::mobilenet_v3_large(1000), ClassifierConfig::mobilenet_v3_small(1000));
-    check_antialiased("classification.232.224", |cx, image| classification(cx, image, large.resize, large.crop));
-    check_antialiased("classification.256.224", |cx, image| classification(cx, image, small.resize, small.crop));
+    check_antialiased("classification.232.224", |cx, image| classification(cx, image, large.resize, large.crop, None));
+    check_antialiased("classification.256.224", |cx, image| classification(cx, image, small.resize, small.crop, None));
 }
 
 #[test]
 fn segmenters_resize() {
     let lraspp = LrasppConfig::lraspp_mobilenet_v3_large(21).resize;
     assert_eq!(SegmentationConfig::mobilenet_v3_large(21).resize, lraspp, "one preset for all three");
-    check_antialiased("segmentation.520", |cx, image| segmentation(cx, image, lraspp));
-    check_antialiased("segmentation.320", |cx, image| segmentation(cx, image, 320));
+    check_antialiased("segmentation.520", |cx, image| segmentation(cx, image, lraspp, None));
+    check_antialiased("segmentation.320", |cx, image| segmentation(cx, image, 320, None));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn faster_rcnns_resize_between_two_sides_and_pad() {
     let low = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_320_fpn(91);
     let high = FasterRcnnConfig::fasterrcnn_mobilenet_v3_large_fpn(91);
     let resized = |config: FasterRcnnConfig| {
-        move |cx: &mut Context, image: Image| transform(cx, image, config.min_size, config.max_size).tensor
+        move |cx: &mut Context, image: Image| transform(cx, image, (config.min_size, config.max_size), None).map
     };
     check("detection.320.640", STD[1], 0.0, resized(low));
     check("detection.800.1333", STD[1], 0.0, resized(high));
@@ -112,5 +112,5 @@ fn faster_rcnns_resize_between_two_sides_and_pad() {
 fn ssdlite_resizes_to_a_square_of_its_own_range() {
     let config = SsdliteConfig::ssdlite320_mobilenet_v3_large(91);
     let model = Ssdlite::load(&GeneratedWeights, config).expect("generated weights fit");
-    check("detection.ssd", 0.5, 0.0, |cx, image| model.preprocess(cx, image).tensor);
+    check("detection.ssd", 0.5, 0.0, |cx, image| model.preprocess(cx, image).map);
 }

@@ -8,7 +8,7 @@
 //! instructions than neighbours.
 
 use super::Shared;
-use super::resize_u8::{Crop, RowWriter, Target, same_size};
+use super::resize_u8::{Crop, Target, same_size};
 use super::strips::{Strips, strip_rows};
 use crate::image::Image;
 use crate::parallel;
@@ -158,8 +158,7 @@ impl Ring {
 ///
 /// # Panics
 /// When `target.out` or `room` is too short, or the crop too small.
-pub fn antialias<S: Simd>(image: Image, crop: Crop, mut target: Target, room: &mut [i32]) {
-    target.check();
+pub fn antialias<S: Simd>(image: Image, crop: Crop, target: Target, room: &mut [i32]) {
     let ((h, w), (top, left)) = (target.size, crop.corner);
     assert!(top + h <= crop.of.0 && left + w <= crop.of.1, "the crop is of the picture");
     assert!(room.len() >= antialias_room((image.height, image.width), crop.of, target.size), "room is too small");
@@ -175,7 +174,7 @@ pub fn antialias<S: Simd>(image: Image, crop: Crop, mut target: Target, room: &m
     }
     let (rows, columns) = (rows.table(crop.of.0, top, row_entries), columns.table(crop.of.1, left, column_entries));
     let ring = &Ring { bytes: Shared(ring.as_mut_ptr().cast()), slots, pitch: 4 * pitch };
-    let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
+    let out = &target.rows();
     let (first, last) = (rows.window(0).start / 2 * 2, rows.window(h - 1).end);
     let part = |start: usize| start.min(last)..last.min(start + strip);
     let (row, cost) = (image.pitch(), (2 * image.width).max(w) * parallel::ELEMENT);
@@ -194,11 +193,8 @@ pub fn antialias<S: Simd>(image: Image, crop: Crop, mut target: Target, room: &m
                 return unsafe { shrink_rows::<S>(from, &columns, to) };
             }
             let y = done + i - pairs;
-            // SAFETY: out has w pixels of 3 floats at row y, which is this task's, as check() asserts; the ring has the window's rows still.
-            unsafe {
-                let mut writer = RowWriter::<S>::new(out.at(at.at(y, 0)), w, &target.normalise);
-                shrink_columns::<S>(ring, &rows, y, w, |v| writer.push(v));
-            }
+            // SAFETY: row y of out, of w pixels, is this task's; the ring has the window's rows still.
+            unsafe { out.write::<S>(y, |run, writer| shrink_columns::<S>(ring, &rows, y, run, |v| writer.push(v))) };
         });
         done += ready;
     }
@@ -240,14 +236,20 @@ fn load_weights<S: Simd>(two: &i32) -> S::I16 {
     unsafe { S::load_pair_splat((&raw const *two).cast()) }
 }
 
-/// Gives the `w` pixels of output row `y`, 0 to 255 in each lane, to `push`.
+/// Gives the pixels `run` of output row `y`, 0 to 255 in each lane, to `push`.
 ///
 /// # Safety
 /// `ring` must have the rows of the window.
-unsafe fn shrink_columns<S: Simd>(ring: &Ring, table: &Table, y: usize, w: usize, mut push: impl FnMut(S::F32)) {
+unsafe fn shrink_columns<S: Simd>(
+    ring: &Ring,
+    table: &Table,
+    y: usize,
+    run: Range<usize>,
+    mut push: impl FnMut(S::F32),
+) {
     let (window, (_, quads)) = (table.window(y), table.quads(&table.entries[y * table.entry..]));
     let (first, last) = (window.start % ring.slots, window.len() - 1);
-    for x in (0..w).step_by(4) {
+    for x in run.clone().step_by(4) {
         let mut sums = [S::splat_i32(table.sum(0)); 4];
         for (i, quad) in quads.iter().enumerate() {
             // Weights beyond the window are zeros; the rows there may be another's to write.
@@ -263,7 +265,7 @@ unsafe fn shrink_columns<S: Simd>(ring: &Ring, table: &Table, y: usize, w: usize
                 sums = std::array::from_fn(|i| S::dot_add(pairs[i / 2][i % 2], weights, sums[i]));
             }
         }
-        for (_, sum) in (x..w).zip(sums) {
+        for (_, sum) in (x..run.end).zip(sums) {
             let value = S::to_f32(S::shift_right(sum, table.bits));
             push(S::min(S::max(value, S::splat(0.0)), S::splat(255.0)));
         }

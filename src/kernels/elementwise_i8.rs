@@ -40,6 +40,15 @@ impl Affine {
         self.zero.len()
     }
 
+    /// The same for rows of pixels of `channels`.
+    ///
+    /// # Panics
+    /// When it is of other channels.
+    pub(super) fn of_pixels(&self, channels: usize) -> &Affine {
+        assert!(self.scale.len().is_multiple_of(channels), "parameters of the channels");
+        self
+    }
+
     /// (q - zp) of eight bytes, as floats.
     ///
     /// # Safety
@@ -80,6 +89,23 @@ impl Affine {
     }
 }
 
+impl Affine {
+    /// The bytes of a `row` of pixels.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of as many bytes, and the parameters [`Affine::of_pixels`] of the row.
+    pub(super) unsafe fn quantise_row<S: Simd>(&self, row: &[f32], to: *mut u8) {
+        let literals = Literals::new();
+        vectors(row.len(), self.scale.len(), |i, c, width| {
+            // SAFETY: the caller's.
+            unsafe {
+                let v = reading(row.as_ptr().add(i), width, |p| [S::load(p), S::load(p.add(4))]);
+                writing(to.add(i), width, |p| self.quantised::<S>(literals, v, c, p));
+            }
+        });
+    }
+}
+
 /// Calls `f` with the index in a row, the index in constants of `period`, and the width of each vector of a row of `len`.
 #[inline(always)]
 fn vectors(len: usize, period: usize, mut f: impl FnMut(usize, usize, usize)) {
@@ -97,26 +123,19 @@ fn assert_same<A: Copy, B: Copy>(a: &Tensor<A>, b: &Tensor<B>) {
 /// The bytes of `x` by the parameters of `to`, into `out` of the same shape.
 pub fn quantise<S: Simd>(x: &Tensor, to: &Affine, out: &mut Tensor<u8>) {
     assert_same(x, out);
-    assert!(to.scale.len().is_multiple_of(x.c), "parameters of the channels");
+    let to = to.of_pixels(x.c);
     let (start, pitch) = (out.origin(), out.row_pitch());
     let data = Shared(out.data_mut().as_mut_ptr());
-    parallel::for_each(x.h, x.w * x.c * parallel::ELEMENT, |y| {
-        let (row, literals) = (x.row(y), Literals::new());
-        vectors(row.len(), to.scale.len(), |i, c, width| {
-            // SAFETY: row y of both has row.len() elements, and a task has a row of its own.
-            unsafe {
-                let v = reading(row.as_ptr().add(i), width, |p| [S::load(p), S::load(p.add(4))]);
-                let p = data.at(start + y * pitch + i);
-                writing(p, width, |p| to.quantised::<S>(literals, v, c, p));
-            }
-        });
+    // SAFETY: row y of both has as many elements, and a task has a row of its own.
+    parallel::for_each(x.h, x.w * x.c * parallel::ELEMENT, |y| unsafe {
+        to.quantise_row::<S>(x.row(y), data.at(start + y * pitch));
     });
 }
 
 /// The values of `x` with the parameters of `from`, into `out` of the same shape.
 pub fn dequantise<S: Simd>(x: &Tensor<u8>, from: &Affine, out: &mut Tensor) {
     assert_same(x, out);
-    assert!(from.scale.len().is_multiple_of(x.c), "parameters of the channels");
+    let from = from.of_pixels(x.c);
     let (start, pitch) = (out.origin(), out.row_pitch());
     let data = Shared(out.data_mut().as_mut_ptr());
     parallel::for_each(x.h, x.w * x.c * parallel::ELEMENT, |y| {

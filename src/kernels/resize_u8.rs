@@ -1,4 +1,4 @@
-//! Pictures to a network's input: 8-bit RGBA resized and normalised, [h, w, 3] of f32, in one pass over the output.
+//! Pictures to a network's input: 8-bit RGBA resized and normalised, [h, w, 3] of f32 or of bytes quantised, in one pass over the output.
 //!
 //! out = resized(rgba) * scale + shift, a channel a lane. [`bilinear`] is torch.nn.functional.interpolate(mode="bilinear",
 //! align_corners=False); [`super::antialias_u8`] has the same with antialias=True. A picture may lie outside the engine's memory, and may be
@@ -6,6 +6,7 @@
 //!
 //! No multiplication is fused with an addition, so that every build gives a network the same bits.
 
+use super::elementwise_i8::Affine;
 use super::resize_f32::source;
 use super::strips::{Strips, strip_rows};
 use super::{Pixels, Shared};
@@ -47,6 +48,14 @@ impl Crop {
     }
 }
 
+/// Where a network's input goes, [h, w, 3].
+pub enum Out<'a> {
+    /// Values.
+    F32(&'a mut [f32]),
+    /// Values quantised.
+    U8(&'a mut [u8], &'a Affine),
+}
+
 /// What to resize into.
 pub struct Target<'a> {
     /// Rows and columns.
@@ -54,16 +63,69 @@ pub struct Target<'a> {
     /// How values become the network's.
     pub normalise: Normalise,
     /// [h, w, 3].
-    pub out: (&'a mut [f32], Pixels),
+    pub out: (Out<'a>, Pixels),
 }
 
-impl Target<'_> {
-    pub(super) fn check(&self) {
-        let (h, w) = self.size;
-        assert!(self.out.1.end(h, w, 3) <= self.out.0.len(), "out is too short");
-        assert_eq!(self.out.1.pixel, 3, "three channels a pixel");
+impl<'a> Target<'a> {
+    /// Its rows, for tasks that each write some.
+    ///
+    /// # Panics
+    /// When it is too short.
+    pub(super) fn rows(self) -> Rows<'a> {
+        let Target { size: (h, width), normalise, out: (out, at) } = self;
+        let (len, to) = match out {
+            Out::F32(out) => (out.len(), To::F32(Shared(out.as_mut_ptr()))),
+            Out::U8(out, affine) => (out.len(), To::U8(Shared(out.as_mut_ptr()), affine.of_pixels(3))),
+        };
+        assert!(at.end(h, width, 3) <= len, "out is too short");
+        assert_eq!(at.pixel, 3, "three channels a pixel");
+        Rows { to, at, width, normalise }
     }
 }
+
+#[derive(Clone, Copy)]
+enum To<'a> {
+    F32(Shared<f32>),
+    U8(Shared<u8>, &'a Affine),
+}
+
+/// The rows of a [`Target`].
+pub(super) struct Rows<'a> {
+    to: To<'a>,
+    at: Pixels,
+    width: usize,
+    normalise: Normalise,
+}
+
+impl Rows<'_> {
+    /// Has `write` write the pixels of row `y`, a run after the other.
+    ///
+    /// # Safety
+    /// The row must exist, and be nobody else's to write.
+    #[inline(always)]
+    pub(super) unsafe fn write<S: Simd>(&self, y: usize, write: impl Fn(Range<usize>, &mut RowWriter<S>)) {
+        let (start, mut floats) = (self.at.at(y, 0), [0.0; 3 * RUN]);
+        let most = if matches!(self.to, To::F32(_)) { self.width } else { RUN };
+        for first in (0..self.width).step_by(most.max(1)) {
+            let run = first..self.width.min(first + most);
+            let (values, at) = (3 * run.len(), start + 3 * first);
+            // SAFETY: the run is of the row, or as long as there are floats for.
+            unsafe {
+                let to = match self.to {
+                    To::F32(out) => out.at(at),
+                    To::U8(..) => floats.as_mut_ptr(),
+                };
+                write(run.clone(), &mut RowWriter::new(to, run.len(), &self.normalise));
+                if let To::U8(out, affine) = self.to {
+                    affine.quantise_row::<S>(&floats[..values], out.at(at));
+                }
+            }
+        }
+    }
+}
+
+/// Pixels that are floats before they are quantised: few enough for the first-level cache, and whole vectors.
+const RUN: usize = 64;
 
 /// Writes pixels of one row from left to right; a vector's fourth lane falls on the next pixel, but for the last.
 pub(super) struct RowWriter<S: Simd> {
@@ -76,7 +138,8 @@ pub(super) struct RowWriter<S: Simd> {
 impl<S: Simd> RowWriter<S> {
     /// # Safety
     /// `to` must be valid for 3 * width floats.
-    pub(super) unsafe fn new(to: *mut f32, width: usize, n: &Normalise) -> Self {
+    #[inline(always)]
+    unsafe fn new(to: *mut f32, width: usize, n: &Normalise) -> Self {
         // SAFETY: arrays of four.
         let (scale, shift) = unsafe { (S::load(n.scale.as_ptr()), S::load(n.shift.as_ptr())) };
         RowWriter { to, left: width, scale, shift }
@@ -112,8 +175,7 @@ pub fn bilinear_room(from: (usize, usize), to: (usize, usize)) -> usize {
 ///
 /// # Panics
 /// When `target.out` or `room` is too short.
-pub fn bilinear<S: Simd>(image: Image, mut target: Target, room: &mut [u32]) {
-    target.check();
+pub fn bilinear<S: Simd>(image: Image, target: Target, room: &mut [u32]) {
     let (h, w) = target.size;
     let (columns, room) = room.split_at_mut(3 * w);
     let mut strips = Strips::new(room);
@@ -127,7 +189,7 @@ pub fn bilinear<S: Simd>(image: Image, mut target: Target, room: &mut [u32]) {
         *column = [left as u32, right as u32, fx.to_bits()];
     }
     let columns = &*columns;
-    let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
+    let out = &target.rows();
     let lerp = |a, b, f| S::add(S::mul(S::sub(b, a), f), a);
     let rows = Axis { from: image.height, to: h };
     let outputs = strip_rows(width, 2 * h) / 2;
@@ -141,14 +203,15 @@ pub fn bilinear<S: Simd>(image: Image, mut target: Target, room: &mut [u32]) {
             let (y, fy) = (start + i, S::splat(fy));
             // SAFETY: source() gives columns of the picture, 4 bytes each; each task writes one row of out, of w pixels.
             unsafe {
-                let mut writer = RowWriter::<S>::new(out.at(at.at(y, 0)), w, &target.normalise);
-                for [left, right, fx] in columns {
-                    let fx = S::splat(f32::from_bits(*fx));
-                    let pixel = |row: &[u8], x: &u32| S::load_u8(row.as_ptr().add(4 * *x as usize));
-                    let upper = lerp(pixel(top, left), pixel(top, right), fx);
-                    let lower = lerp(pixel(bottom, left), pixel(bottom, right), fx);
-                    writer.push(lerp(upper, lower, fy));
-                }
+                out.write::<S>(y, |run, writer| {
+                    for [left, right, fx] in &columns[run] {
+                        let fx = S::splat(f32::from_bits(*fx));
+                        let pixel = |row: &[u8], x: &u32| S::load_u8(row.as_ptr().add(4 * *x as usize));
+                        let upper = lerp(pixel(top, left), pixel(top, right), fx);
+                        let lower = lerp(pixel(bottom, left), pixel(bottom, right), fx);
+                        writer.push(lerp(upper, lower, fy));
+                    }
+                });
             }
         });
     }
@@ -201,9 +264,9 @@ impl Axis {
 }
 
 /// What `crop` keeps of a picture that has its size already, normalised; each of the `strips` holds [`strip_rows`] of it.
-pub(super) fn same_size<S: Simd>(image: Image, crop: Crop, mut target: Target, mut strips: Strips) {
+pub(super) fn same_size<S: Simd>(image: Image, crop: Crop, target: Target, mut strips: Strips) {
     let (h, w) = target.size;
-    let (out, at) = (Shared(std::mem::take(&mut target.out.0).as_mut_ptr()), target.out.1);
+    let out = &target.rows();
     let (pitch, rows) = (image.pitch(), strip_rows(image.width, h));
     let part = |start: usize| crop.corner.0 + start.min(h)..crop.corner.0 + h.min(start + rows);
     strips.read(|strip| image.read(part(0), strip));
@@ -211,10 +274,12 @@ pub(super) fn same_size<S: Simd>(image: Image, crop: Crop, mut target: Target, m
         let read = |strip: &mut [u8]| image.read(part(start + rows), strip);
         strips.for_each(part(start).len(), 3 * w * parallel::ELEMENT, read, |strip, i| {
             let row = &strip[i * pitch + 4 * crop.corner.1..][..4 * w];
-            // SAFETY: each task writes one row of out, of w pixels, as check() asserts, and reads as many of 4 bytes.
+            // SAFETY: each task writes one row of out, of w pixels, and reads as many of 4 bytes.
             unsafe {
-                let mut writer = RowWriter::<S>::new(out.at(at.at(start + i, 0)), w, &target.normalise);
-                row.chunks_exact(4).for_each(|pixel| writer.push(S::load_u8(pixel.as_ptr())));
+                out.write::<S>(start + i, |run, writer| {
+                    let pixels = row[4 * run.start..4 * run.end].chunks_exact(4);
+                    pixels.for_each(|pixel| writer.push(S::load_u8(pixel.as_ptr())));
+                });
             }
         });
     }

@@ -7,11 +7,12 @@ use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
 use crate::kernels::Activation;
 use crate::nn::boxes::top_n;
-use crate::nn::{Context, Conv2d, Format, softmax};
+use crate::nn::{Context, Conv2d, Format, Map, Quantisation, softmax};
 use crate::preprocess::{classification, short_side};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// What the builder takes, by TorchVision's names.
 #[derive(Clone, Debug)]
@@ -88,10 +89,10 @@ impl Preset {
         short_side(size, self.resize)
     }
 
-    /// The square in the middle of `image`.
-    pub(super) fn input(&self, cx: &mut Context, image: Image) -> Input {
-        let tensor = classification(cx, image, self.resize, self.crop);
-        Input { tensor, size: (self.crop, self.crop) }
+    /// The square in the middle of `image`, in the form that the first layer `reads`.
+    pub(super) fn input(&self, cx: &mut Context, image: Image, reads: Option<&Arc<Quantisation>>) -> Input {
+        let map = classification(cx, image, self.resize, self.crop, reads);
+        Input { map, size: (self.crop, self.crop) }
     }
 }
 
@@ -132,7 +133,7 @@ impl Classifier {
     }
 
     /// The logits, [1, 1, classes], of `input` [h, w, 3] normalised, with a halo of 1.
-    pub fn logits(&self, cx: &mut Context, input: Tensor) -> Tensor {
+    pub fn logits(&self, cx: &mut Context, input: Map) -> Tensor {
         let (_, x) = self.features.forward(cx, input, None, 0);
         let mean = x.mean(cx);
         cx.watch_activation(&self.pooled, &mean);
@@ -151,12 +152,12 @@ impl Model for Classifier {
     }
 
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
-        self.preset.input(cx, image)
+        self.preset.input(cx, image, self.features.reads())
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
-        cx.observe("transform", &input.tensor);
-        Raw::Logits(self.logits(cx, input.tensor))
+        cx.observe("transform", &input.map);
+        Raw::Logits(self.logits(cx, input.map))
     }
 }
 

@@ -4,9 +4,12 @@
 
 use crate::Result;
 use crate::kernels::Activation;
-use crate::nn::{Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, Pair, Projected, SqueezeExcitation};
+use crate::nn::{
+    Context, Conv2d, Conv2dNormActivation, Depthwise2d, Format, Map, Pair, Projected, Quantisation, SqueezeExcitation,
+};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
+use std::sync::Arc;
 
 /// torchvision/models/_utils.py: the multiple of 8 nearest to `v`, never more than 10 % below it.
 pub fn make_divisible(v: f64) -> usize {
@@ -244,6 +247,11 @@ impl MobileNetV3 {
         Ok(MobileNetV3 { prefix: prefix.to_string(), input, stem, blocks, last })
     }
 
+    /// How the bytes of a picture are quantised, where the stem reads such.
+    pub fn reads(&self) -> Option<&Arc<Quantisation>> {
+        self.stem.reads()
+    }
+
     /// The indices in `features` of the stem, of each block that opens a stage, and of the last layer: the taps of
     /// detection and segmentation are counted from the end of this list.
     pub fn stage_indices(&self) -> Vec<usize> {
@@ -271,11 +279,11 @@ impl MobileNetV3 {
 
     /// What `tap` names, and the output of the last layer with a halo of `out_halo`, [h, w, c] each, of `input` [h, w, 3]
     /// normalised, with a halo of 1, whose memory serves the blocks.
-    pub fn forward(&self, cx: &mut Context, input: Tensor, tap: Option<Tap>, out_halo: usize) -> (Option<Map>, Map) {
+    pub fn forward(&self, cx: &mut Context, input: Map, tap: Option<Tap>, out_halo: usize) -> (Option<Map>, Map) {
         cx.watch_activation(&self.input, &input);
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
         let mut x = self.stem.forward(cx, &input, halo(0), None, None);
-        cx.workspace.give_tensor(input);
+        cx.give(input);
         cx.observe(format_args!("{}.0", self.prefix), &x);
         let mut tapped = None;
         for (i, block) in self.blocks.iter().enumerate() {

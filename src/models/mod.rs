@@ -14,8 +14,8 @@ pub mod registry;
 pub mod segmentation;
 
 use crate::image::Image;
-use crate::nn::Context;
 use crate::nn::boxes::Candidate;
+use crate::nn::{Context, Map};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use classification::order;
@@ -24,8 +24,8 @@ use segmentation::class_map;
 
 /// A picture as a network takes it.
 pub struct Input {
-    /// Normalised, [h, w, 3] with the halo that the stem needs; padding included.
-    pub tensor: Tensor,
+    /// Normalised, [h, w, 3] with the halo that the stem needs; padding included. Bytes where the stem reads such and nobody watches.
+    pub map: Map,
     /// Rows and columns without the padding.
     pub size: (usize, usize),
 }

@@ -121,7 +121,7 @@ impl<'a> View<'a> {
     }
 
     /// The bytes: those that there are, or the values quantised as `to` says.
-    pub(super) fn u8(self, cx: &mut Context, to: &Quantisation) -> Lent<'a, u8> {
+    pub fn u8(self, cx: &mut Context, to: &Quantisation) -> Lent<'a, u8> {
         match self {
             View::F32(x) => {
                 let mut out = cx.workspace.tensor_u8(x.h, x.w, x.halo, to.params.zero_point());

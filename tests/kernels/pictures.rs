@@ -6,8 +6,10 @@ use mobilesight::image::Image;
 use mobilesight::kernels::Pixels;
 use mobilesight::kernels::antialias_u8::{antialias, antialias_room};
 use mobilesight::kernels::argmax_f32::{Cell, Spans, argmax_rows};
+use mobilesight::kernels::elementwise_i8::{Affine, quantise};
 use mobilesight::kernels::resize_f32::bilinear_row;
-use mobilesight::kernels::resize_u8::{Crop, Normalise, Target, bilinear, bilinear_room};
+use mobilesight::kernels::resize_u8::{Crop, Normalise, Out, Target, bilinear, bilinear_room};
+use mobilesight::quant::QParams;
 use mobilesight::simd::Best;
 
 #[cfg(target_arch = "wasm32")]
@@ -89,9 +91,38 @@ fn bilinear_pictures() {
         let mut out = vec![f32::NAN; to.0 * to.1 * 3];
         let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
         let mut room = vec![u32::MAX; bilinear_room(from, to)];
-        bilinear::<Best>(image, Target { size: to, normalise, out: (&mut out, at) }, &mut room);
+        bilinear::<Best>(image, Target { size: to, normalise, out: (Out::F32(&mut out), at) }, &mut room);
         let want = oracle::bilinear(&rgba, from, to, [0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
         assert_close(&out, &want, &(from, to));
+    }
+}
+
+/// Rows shorter and longer than what is quantised at once, and as long.
+#[test]
+fn bytes_are_the_floats_quantised() {
+    let normalise = Normalise::new([0.5, 0.25, 0.0], [0.5, 1.0, 2.0]);
+    let params = QParams::new("input", 3, vec![0.01, 0.02, 0.003], vec![128, 7, 0]).unwrap();
+    let affine = Affine::new(&params);
+    for (from, to) in RESIZES.into_iter().chain([((9, 70), (4, 64)), ((9, 70), (5, 192)), ((5, 129), (5, 129))]) {
+        let rgba = picture(22, from);
+        let image = Image::new(&rgba, from.1, from.0).unwrap();
+        let at = Pixels { start: 0, row: to.1 * 3, pixel: 3 };
+        let resized = |antialiased: bool, out: Out| {
+            let target = Target { size: to, normalise, out: (out, at) };
+            match antialiased {
+                true => antialias::<Best>(image, Crop::whole(to), target, &mut vec![0; antialias_room(from, to, to)]),
+                false => bilinear::<Best>(image, target, &mut vec![0; bilinear_room(from, to)]),
+            }
+        };
+        for antialiased in [false, true] {
+            let (mut floats, mut bytes) = (vec![f32::NAN; to.0 * to.1 * 3], vec![0xaa; to.0 * to.1 * 3]);
+            resized(antialiased, Out::F32(&mut floats));
+            resized(antialiased, Out::U8(&mut bytes, &affine));
+            let mut ws = dirty();
+            let mut want = ws.tensor_u8(to.0, to.1, 0, params.zero_point());
+            quantise::<Best>(&tensor(&mut ws, to.0, to.1, 3, 0, &floats), &affine, &mut want);
+            assert_eq!(bytes, want.data(), "{from:?} to {to:?}, antialiased: {antialiased}");
+        }
     }
 }
 
@@ -100,7 +131,7 @@ fn antialiased(rgba: &[u8], from: (usize, usize), crop: Crop, size: (usize, usiz
     let mut out = vec![f32::NAN; size.0 * size.1 * 3];
     let mut room = vec![0; antialias_room(from, crop.of, size)];
     let at = Pixels { start: 0, row: size.1 * 3, pixel: 3 };
-    let target = Target { size, normalise: Normalise::new([0.0; 3], [1.0; 3]), out: (&mut out, at) };
+    let target = Target { size, normalise: Normalise::new([0.0; 3], [1.0; 3]), out: (Out::F32(&mut out), at) };
     antialias::<Best>(Image::new(&rgba, from.1, from.0).unwrap(), crop, target, &mut room);
     out
 }

@@ -1,6 +1,7 @@
 //! The goldens' pictures, and the comparison with what TorchVision computed.
 
 use crate::generator::{bits, uniform};
+use mobilesight::nn::Map;
 use mobilesight::tensor::{Tensor, Workspace};
 use safetensors::SafeTensors;
 
@@ -17,7 +18,7 @@ pub fn picture(h: usize, w: usize) -> Vec<u8> {
 }
 
 /// The generated picture, normalised as ImageNet's presets do, [h, w, 3], with a halo of 1.
-pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Tensor {
+pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Map {
     let rgba = picture(h, w);
     let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
     let mut out = ws.tensor(h, w, 3, 1);
@@ -27,7 +28,7 @@ pub fn normalised(ws: &mut Workspace, h: usize, w: usize) -> Tensor {
             *to = (f32::from(rgba[(y * w + x) * 4 + c]) / 255.0 - mean[c]) / std[c];
         }
     }
-    out
+    Map::F32(out)
 }
 
 /// A file of tests/golden.

@@ -116,7 +116,7 @@ impl FasterRcnn {
     }
 
     /// The pyramid's levels 0, 1 and pool, with a halo of 1.
-    fn features(&self, cx: &mut Context, input: Tensor) -> [Map; 3] {
+    fn features(&self, cx: &mut Context, input: Map) -> [Map; 3] {
         let (low, high) = self.body.forward(cx, input, Some(Tap::Output(self.tap)), 0);
         let low = low.expect("the tap lies before the last layer");
         let top = self.inner_blocks[1].forward(cx, &high, 1, None, None);
@@ -140,14 +140,15 @@ impl Model for FasterRcnn {
     }
 
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
-        let input = transform(cx, image, self.config.min_size, self.config.max_size);
-        cx.observe("transform", &input.tensor);
+        let input = transform(cx, image, (self.config.min_size, self.config.max_size), self.body.reads());
+        cx.observe("transform", &input.map);
         input
     }
 
-    fn forward(&self, cx: &mut Context, Input { tensor, size }: Input, options: &Options) -> Raw {
-        let padded = (tensor.h, tensor.w);
-        let features = self.features(cx, tensor);
+    fn forward(&self, cx: &mut Context, Input { map, size }: Input, options: &Options) -> Raw {
+        let (h, w, _) = map.shape();
+        let padded = (h, w);
+        let features = self.features(cx, map);
         let proposals = self.rpn.forward(cx, &features, padded, size, &self.config.rpn.with(options));
         observe_boxes(cx, "rpn.proposals", &proposals);
         let boxes = self.config.boxes.with(options);

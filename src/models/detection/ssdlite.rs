@@ -247,7 +247,7 @@ impl Ssdlite {
     }
 
     /// The six maps, with a halo of at least 1.
-    fn features(&self, cx: &mut Context, input: Tensor) -> [Map; MAPS] {
+    fn features(&self, cx: &mut Context, input: Map) -> [Map; MAPS] {
         let (expansion, last) = self.backbone.forward(cx, input, Some(Tap::Expansion(self.c4)), 1);
         let mut maps: [Map; MAPS] = Default::default();
         (maps[0], maps[1]) = (expansion.expect("C4 has an expansion"), last);
@@ -284,13 +284,13 @@ impl Model for Ssdlite {
 
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
         let size = (self.config.size, self.config.size);
-        let input = transform_fixed(cx, image, size, Normalise::new(HALF, HALF));
-        cx.observe("transform", &input.tensor);
+        let input = transform_fixed(cx, image, size, Normalise::new(HALF, HALF), self.backbone.reads());
+        cx.observe("transform", &input.map);
         input
     }
 
-    fn forward(&self, cx: &mut Context, Input { tensor, size }: Input, options: &Options) -> Raw {
-        let maps = self.features(cx, tensor);
+    fn forward(&self, cx: &mut Context, Input { map, size }: Input, options: &Options) -> Raw {
+        let maps = self.features(cx, map);
         let mut scores = self.classification_head.forward(cx, &maps);
         let deltas = self.regression_head.forward(cx, &maps);
         cx.observe("head.cls_logits", &scores);

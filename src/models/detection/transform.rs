@@ -4,13 +4,13 @@
 //! antialias), pad with zeros to a multiple of 32; and the way back for boxes.
 
 use crate::image::Image;
-use crate::kernels::Pixels;
-use crate::kernels::resize_u8::{Normalise, Target, bilinear, bilinear_room};
+use crate::kernels::resize_u8::{Normalise, bilinear, bilinear_room};
 use crate::models::{Input, Output};
-use crate::nn::Context;
 use crate::nn::boxes::{Box2d, Candidate};
-use crate::preprocess::{MEAN, STD};
+use crate::nn::{Context, Map, Quantisation};
+use crate::preprocess::{MEAN, STD, room, target};
 use crate::simd::Best;
+use std::sync::Arc;
 
 const SIZE_DIVISIBLE: usize = 32;
 
@@ -21,30 +21,44 @@ pub fn resized(h: usize, w: usize, min_size: usize, max_size: usize) -> (usize, 
     (side(h), side(w))
 }
 
-/// The batch of one, padded, with a halo of 1.
-pub fn transform(cx: &mut Context, image: Image, min_size: usize, max_size: usize) -> Input {
+/// The batch of one, padded, with a halo of 1, in the form that the first layer `reads`.
+pub fn transform(
+    cx: &mut Context,
+    image: Image,
+    (min_size, max_size): (usize, usize),
+    reads: Option<&Arc<Quantisation>>,
+) -> Input {
     let size = resized(image.height, image.width, min_size, max_size);
     let padded = |n: usize| n.div_ceil(SIZE_DIVISIBLE) * SIZE_DIVISIBLE;
-    resize(cx, image, size, (padded(size.0), padded(size.1)), Normalise::new(MEAN, STD))
+    let map = room(cx, (padded(size.0), padded(size.1)), reads);
+    resize(cx, image, size, map, Normalise::new(MEAN, STD))
 }
 
-/// The batch of one, `size` = [h, w] whatever the picture's shape, with a halo of 1.
-pub fn transform_fixed(cx: &mut Context, image: Image, size: (usize, usize), normalise: Normalise) -> Input {
-    resize(cx, image, size, size, normalise)
+/// The batch of one, `size` = [h, w] whatever the picture's shape, with a halo of 1, in the form that the first layer `reads`.
+pub fn transform_fixed(
+    cx: &mut Context,
+    image: Image,
+    size: (usize, usize),
+    normalise: Normalise,
+    reads: Option<&Arc<Quantisation>>,
+) -> Input {
+    let map = room(cx, size, reads);
+    resize(cx, image, size, map, normalise)
 }
 
-fn resize(cx: &mut Context, image: Image, size: (usize, usize), padded: (usize, usize), normalise: Normalise) -> Input {
-    cx.workspace.next_run();
-    let mut tensor = cx.workspace.tensor(padded.0, padded.1, 3, 1);
-    for y in 0..tensor.h {
-        let outside = if y < size.0 { 3 * size.1 } else { 0 };
-        tensor.row_mut(y)[outside..].fill(0.0);
+fn resize(cx: &mut Context, image: Image, size: (usize, usize), mut map: Map, normalise: Normalise) -> Input {
+    let outside = |y: usize| if y < size.0 { 3 * size.1 } else { 0 };
+    match &mut map {
+        Map::F32(map) => (0..map.h).for_each(|y| map.row_mut(y)[outside(y)..].fill(0.0)),
+        Map::U8(map, to) => (0..map.h).for_each(|y| {
+            let pixels = map.row_mut(y)[outside(y)..].chunks_exact_mut(3);
+            pixels.for_each(|pixel| pixel.copy_from_slice(to.params.zero_point()));
+        }),
     }
-    let at = Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: 3 };
-    let mut room = cx.workspace.take(bilinear_room((image.height, image.width), size));
-    bilinear::<Best>(image, Target { size, normalise, out: (tensor.data_mut(), at) }, &mut room);
-    cx.workspace.give(room);
-    Input { tensor, size }
+    let mut numbers = cx.workspace.take(bilinear_room((image.height, image.width), size));
+    bilinear::<Best>(image, target(&mut map, size, normalise), &mut numbers);
+    cx.workspace.give(numbers);
+    Input { map, size }
 }
 
 /// Detections on a picture of `size` in pixels of the `source`, both [h, w].

@@ -9,9 +9,9 @@ use super::super::{Input, Model, Options, Raw};
 use super::QAT_MARK;
 use crate::image::Image;
 use crate::kernels::Activation;
-use crate::kernels::elementwise_i8::{dequantise, quantise};
+use crate::kernels::elementwise_i8::dequantise;
 use crate::nn::quantized::{Add, Conv2d, Hardswish, Size, SqueezeExcitation, mean_pool, output};
-use crate::nn::{Context, Quantisation, View};
+use crate::nn::{Context, Map, Quantisation, View};
 use crate::simd::Best;
 use crate::tensor::Tensor;
 use crate::weights::Weights;
@@ -175,13 +175,12 @@ impl QuantizedClassifier {
     }
 
     /// The logits, [1, 1, classes], of `input` [h, w, 3] normalised, with a halo of 1.
-    pub fn logits(&self, cx: &mut Context, input: Tensor) -> Tensor {
-        let mut picture = cx.workspace.tensor_u8(input.h, input.w, input.halo, self.quant.params.zero_point());
-        quantise::<Best>(&input, &self.quant.affine, &mut picture);
-        cx.workspace.give_tensor(input);
+    pub fn logits(&self, cx: &mut Context, input: Map) -> Tensor {
+        let picture = View::from(&input).u8(cx, &self.quant);
         let halo = |i: usize| self.blocks.get(i).map_or(0, InvertedResidual::halo);
         let mut x = self.stem.forward(cx, &picture, halo(0));
-        cx.workspace.give_tensor(picture);
+        picture.give(cx);
+        cx.give(input);
         cx.observe("features.0", View::U8(&x, self.stem.output()));
         for (i, block) in self.blocks.iter().enumerate() {
             let y = block.forward(cx, &x, halo(i + 1));
@@ -207,11 +206,11 @@ impl Model for QuantizedClassifier {
     }
 
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
-        self.preset.input(cx, image)
+        self.preset.input(cx, image, Some(&self.quant))
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
-        cx.observe("transform", &input.tensor);
-        Raw::Logits(self.logits(cx, input.tensor))
+        cx.observe("transform", &input.map);
+        Raw::Logits(self.logits(cx, input.map))
     }
 }

@@ -133,8 +133,12 @@ impl Segmenter for DeepLabV3 {
         self.resize
     }
 
+    fn backbone(&self) -> &MobileNetV3 {
+        &self.backbone
+    }
+
     /// The map is as large as the backbone's: a sixteenth of the picture.
-    fn scores(&self, cx: &mut Context, input: Tensor) -> Tensor {
+    fn scores(&self, cx: &mut Context, input: Map) -> Tensor {
         let (_, x) = self.backbone.forward(cx, input, None, 0);
         let pyramid = self.aspp.forward(cx, &x, 1);
         cx.observe("classifier.0", &pyramid);

@@ -8,7 +8,7 @@ use super::{SegmentationConfig, Segmenter};
 use crate::Result;
 use crate::kernels::Activation;
 use crate::models::mobilenetv3::MobileNetV3;
-use crate::nn::{Context, Conv2d, Conv2dNormActivation};
+use crate::nn::{Context, Conv2d, Conv2dNormActivation, Map};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 
@@ -56,8 +56,12 @@ impl Segmenter for Fcn {
         self.resize
     }
 
+    fn backbone(&self) -> &MobileNetV3 {
+        &self.backbone
+    }
+
     /// The map is as large as the backbone's: a sixteenth of the picture.
-    fn scores(&self, cx: &mut Context, input: Tensor) -> Tensor {
+    fn scores(&self, cx: &mut Context, input: Map) -> Tensor {
         let (_, x) = self.backbone.forward(cx, input, None, 1);
         let hidden = self.hidden.forward(cx, &x, 0, None, None);
         cx.observe("classifier.2", &hidden);

@@ -118,8 +118,12 @@ impl Segmenter for Lraspp {
         self.resize
     }
 
+    fn backbone(&self) -> &MobileNetV3 {
+        &self.backbone
+    }
+
     /// The map is as large as the low tap: an eighth of the picture.
-    fn scores(&self, cx: &mut Context, input: Tensor) -> Tensor {
+    fn scores(&self, cx: &mut Context, input: Map) -> Tensor {
         let (low, high) = self.backbone.forward(cx, input, Some(Tap::Output(self.low)), 0);
         let low = low.expect("the low tap lies before the last layer");
         let gate = self.gate(cx, &high);

@@ -8,8 +8,8 @@ use super::{Input, Model, Options, Output, Raw};
 use crate::image::Image;
 use crate::kernels::argmax_f32::{Cell, Spans, argmax_rows};
 use crate::kernels::resize_f32::bilinear_row;
-use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, inverted_residual_setting};
-use crate::nn::Context;
+use crate::models::mobilenetv3::{Arch, InvertedResidualConfig, MobileNetV3, inverted_residual_setting};
+use crate::nn::{Context, Map};
 use crate::parallel;
 use crate::preprocess::{segmentation, short_side};
 use crate::simd::Best;
@@ -25,8 +25,11 @@ pub trait Segmenter: Send + Sync {
     /// Shorter side of the resized picture: the preset's.
     fn side(&self) -> usize;
 
+    /// What sees the picture.
+    fn backbone(&self) -> &MobileNetV3;
+
     /// The scores, [rows, columns, classes], of `input` [h, w, 3] normalised, with a halo of 1.
-    fn scores(&self, cx: &mut Context, input: Tensor) -> Tensor;
+    fn scores(&self, cx: &mut Context, input: Map) -> Tensor;
 }
 
 impl<S: Segmenter> Model for S {
@@ -35,14 +38,14 @@ impl<S: Segmenter> Model for S {
     }
 
     fn preprocess(&self, cx: &mut Context, image: Image) -> Input {
-        let tensor = segmentation(cx, image, self.side());
-        let size = (tensor.h, tensor.w);
-        Input { tensor, size }
+        let map = segmentation(cx, image, self.side(), self.backbone().reads());
+        let (h, w, _) = map.shape();
+        Input { map, size: (h, w) }
     }
 
     fn forward(&self, cx: &mut Context, input: Input, _options: &Options) -> Raw {
-        cx.observe("transform", &input.tensor);
-        Raw::Scores(self.scores(cx, input.tensor))
+        cx.observe("transform", &input.map);
+        Raw::Scores(self.scores(cx, input.map))
     }
 }
 
