@@ -86,6 +86,8 @@ fn squeeze_excite_scales_by_channel() {
             everywhere!(check_squeeze_excite(3, w, c));
         }
     }
+    // Rows of several runs, the last one shorter.
+    everywhere!(check_squeeze_excite(2, 50, 960));
 }
 
 #[test]
