@@ -156,7 +156,7 @@ pub fn dequantise<S: Simd>(x: &Tensor<u8>, from: &Affine, out: &mut Tensor) {
 
 /// Bytes of pixels whose channels [`scale_i8`] does eight after eight: they stay in the first-level cache.
 const RUN: usize = 1 << 14;
-/// The most that a step above the zero point is multiplied by: one step more is past all bytes.
+/// The most that a step above the zero point is multiplied by: it is past all bytes then.
 const MOST: f32 = 512.0;
 
 /// Multiplies `x`, in place, by a `gate` [c] in 0..=1, from the parameters of `from` to those of `to`; `product` [c] is

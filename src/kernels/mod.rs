@@ -3,7 +3,7 @@
 //! | kernel | dtype | tile |
 //! |---|---|---|
 //! | [`add_u8`] | u8 | a row |
-//! | [`antialias_u8`] | u8 to f32 | the channels of a pixel |
+//! | [`antialias_u8`] | u8 to f32, u8 | the channels of a pixel |
 //! | [`argmax_f32`] | f32 to u8 | 8 pixels of a row |
 //! | [`conv_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pixels x 8 output channels |
 //! | [`dilated_f32`] | f32 | rectangles of [`conv_f32`] |
@@ -20,7 +20,7 @@
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
-//! | [`resize_u8`] | u8 to f32 | the channels of a pixel |
+//! | [`resize_u8`] | u8 to f32, u8 | the channels of a pixel |
 //! | [`strassen_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pairs of pixels x 16 output channels |
 //! | [`weighted_sum_f32`] | f32 to f32 or u8 | 16 channels of a pixel |
 //! | [`winograd_f32`] | f32 | 2x2 pixels x 4 channels, and [`conv_f32`]'s |
