@@ -1,6 +1,7 @@
 //! What JavaScript sees; everything that names the browser is here, and nothing else is. www/lib/engine.ts has the same in
 //! TypeScript.
 
+mod js_options;
 mod js_source;
 
 use crate::image::Image;
@@ -13,9 +14,10 @@ use crate::simd::DotKind;
 use crate::tensor::Workspace;
 use crate::weights::{Blank, Metadata, SafeTensorsFile, Weights};
 use crate::{Error, Result};
+use js_options::JsOptions;
 use js_source::JsSource;
 use js_sys::{Float32Array, Object, Uint8Array, Uint32Array};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_wasm_bindgen::preserve;
 use std::cell::Cell;
 use wasm_bindgen::prelude::*;
@@ -91,46 +93,6 @@ struct JsResult {
     preprocess: f64,
     network: f64,
     postprocess: f64,
-}
-
-/// Per-call options, by the wrapper's names.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct JsOptions {
-    score_threshold: Option<f32>,
-    max_results: Option<usize>,
-    category_allowlist: Option<Vec<usize>>,
-    nms_threshold: Option<f32>,
-    rpn: RpnOptions,
-    top_k: Option<usize>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct RpnOptions {
-    pre_nms_top_n: Option<usize>,
-    post_nms_top_n: Option<usize>,
-    score_threshold: Option<f32>,
-    nms_threshold: Option<f32>,
-}
-
-impl From<JsOptions> for Options {
-    fn from(js: JsOptions) -> Options {
-        let mut classes = js.category_allowlist;
-        if let Some(classes) = &mut classes {
-            classes.sort_unstable();
-        }
-        Options {
-            score_thresh: js.score_threshold,
-            nms_thresh: js.nms_threshold,
-            detections_per_img: js.max_results,
-            classes,
-            rpn_pre_nms_top_n: js.rpn.pre_nms_top_n,
-            rpn_post_nms_top_n: js.rpn.post_nms_top_n,
-            rpn_score_thresh: js.rpn.score_threshold,
-            rpn_nms_thresh: js.rpn.nms_threshold,
-        }
-    }
 }
 
 /// A loaded model and the memory it runs in.
@@ -371,10 +333,8 @@ impl Engine {
         self.make_room(width * height)?;
         let mut mask = None;
         let mut make_mask = || mask = touched((width * height) as u32);
-        let beside: Option<&mut dyn FnMut()> = match self.entry.task {
-            Task::Segmentation if parallel::threads() > 1 && clock.is_none() => Some(&mut make_mask),
-            _ => None,
-        };
+        let is_shared = self.entry.task == Task::Segmentation && parallel::threads() > 1 && clock.is_none();
+        let beside = is_shared.then_some(&mut make_mask as &mut dyn FnMut());
         let clock = clock.map(|clock| -> &mut dyn FnMut(&str) { clock });
         let mut cx = Context { workspace: std::mem::take(&mut self.workspace), clock, beside, ..Context::default() };
         let start = now();
