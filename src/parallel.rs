@@ -76,8 +76,8 @@ pub fn for_each(tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
 }
 
 /// As [`for_each`]; the caller does `own` first, while the others begin with the tasks.
-pub fn for_each_beside(mut own: impl FnMut(), tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
-    share_beside(&mut own, tasks, cost, &|claims| {
+pub fn for_each_beside(own: &mut dyn FnMut(), tasks: usize, cost: usize, f: impl Fn(usize) + Sync) {
+    share_beside(own, tasks, cost, &|claims| {
         while let Some(claim) = claims.next() {
             claim.for_each(&f);
         }

@@ -1,10 +1,9 @@
 //! TorchVision's presets: torchvision/transforms/_presets.py. The detectors' own transform is in [`crate::models::detection`].
 
 use crate::image::Image;
-use crate::kernels::Pixels;
 use crate::kernels::antialias_u8::{antialias, antialias_room};
 use crate::kernels::resize_u8::{Crop, Normalise, Out, Target};
-use crate::nn::{Context, Map, Quantisation};
+use crate::nn::{Context, Map, Quantisation, pixels};
 use crate::simd::Best;
 use std::sync::Arc;
 
@@ -32,18 +31,11 @@ pub fn room(cx: &mut Context, (h, w): (usize, usize), reads: Option<&Arc<Quantis
 
 /// What to resize a picture of `size` into, in the corner of such a room.
 pub fn target(room: &mut Map, size: (usize, usize), normalise: Normalise) -> Target<'_> {
-    let at = |start, row| Pixels { start, row, pixel: 3 };
-    let out = match room {
-        Map::F32(out) => {
-            let at = at(out.origin(), out.row_pitch());
-            (Out::F32(out.data_mut()), at)
-        }
-        Map::U8(out, to) => {
-            let at = at(out.origin(), out.row_pitch());
-            (Out::U8(out.data_mut(), &to.affine), at)
-        }
+    let (at, out) = match room {
+        Map::F32(out) => (pixels(out), Out::F32(out.data_mut())),
+        Map::U8(out, to) => (pixels(out), Out::U8(out.data_mut(), &to.affine)),
     };
-    Target { size, normalise, out }
+    Target { size, normalise, out: (out, at) }
 }
 
 /// `size` pixels, [h, w], of `image` resized as `crop` says.

@@ -40,13 +40,10 @@ impl Affine {
         self.zero.len()
     }
 
-    /// The same for rows of pixels of `channels`.
-    ///
     /// # Panics
-    /// When it is of other channels.
-    pub(super) fn of_pixels(&self, channels: usize) -> &Affine {
+    /// When the constants are not for pixels of `channels`.
+    pub(super) fn check(&self, channels: usize) {
         assert!(self.scale.len().is_multiple_of(channels), "parameters of the channels");
-        self
     }
 
     /// (q - zp) of eight bytes, as floats.
@@ -63,21 +60,6 @@ impl Affine {
         }
     }
 
-    /// round(v * scale + zp) of eight floats, written as bytes.
-    ///
-    /// # Safety
-    /// `to` must be valid for writes of eight bytes, `scale` for reads of eight floats, and `i + 8` within the constants.
-    #[inline(always)]
-    unsafe fn store<S: Simd>(&self, literals: Literals<S>, v: [S::F32; 2], scale: *const f32, i: usize, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe {
-            let round = self.round.as_ptr().add(i);
-            let quanta = [0, 4]
-                .map(|j| literals.quanta::<false>(S::mul(v[j / 4], S::load(scale.add(j))), S::load(round.add(j))));
-            S::store_u8x8(to, quanta, literals.tops);
-        }
-    }
-
     /// Eight floats as bytes.
     ///
     /// # Safety
@@ -85,15 +67,18 @@ impl Affine {
     #[inline(always)]
     pub(super) unsafe fn quantised<S: Simd>(&self, literals: Literals<S>, v: [S::F32; 2], i: usize, to: *mut u8) {
         // SAFETY: the caller's.
-        unsafe { self.store::<S>(literals, v, self.inverse.as_ptr().add(i), i, to) };
+        unsafe {
+            let (inverse, round) = (self.inverse.as_ptr().add(i), self.round.as_ptr().add(i));
+            let quanta = [0, 4]
+                .map(|j| literals.quanta::<false>(S::mul(v[j / 4], S::load(inverse.add(j))), S::load(round.add(j))));
+            S::store_u8x8(to, quanta, literals.tops);
+        }
     }
-}
 
-impl Affine {
-    /// The bytes of a `row` of pixels.
+    /// The bytes of a `row` of pixels of its channels.
     ///
     /// # Safety
-    /// `to` must be valid for writes of as many bytes, and the parameters [`Affine::of_pixels`] of the row.
+    /// `to` must be valid for writes of as many bytes.
     pub(super) unsafe fn quantise_row<S: Simd>(&self, row: &[f32], to: *mut u8) {
         let literals = Literals::new();
         vectors(row.len(), self.scale.len(), |i, c, width| {
@@ -123,7 +108,7 @@ fn assert_same<A: Copy, B: Copy>(a: &Tensor<A>, b: &Tensor<B>) {
 /// The bytes of `x` by the parameters of `to`, into `out` of the same shape.
 pub fn quantise<S: Simd>(x: &Tensor, to: &Affine, out: &mut Tensor<u8>) {
     assert_same(x, out);
-    let to = to.of_pixels(x.c);
+    to.check(x.c);
     let (start, pitch) = (out.origin(), out.row_pitch());
     let data = Shared(out.data_mut().as_mut_ptr());
     // SAFETY: row y of both has as many elements, and a task has a row of its own.
@@ -135,7 +120,7 @@ pub fn quantise<S: Simd>(x: &Tensor, to: &Affine, out: &mut Tensor<u8>) {
 /// The values of `x` with the parameters of `from`, into `out` of the same shape.
 pub fn dequantise<S: Simd>(x: &Tensor<u8>, from: &Affine, out: &mut Tensor) {
     assert_same(x, out);
-    let from = from.of_pixels(x.c);
+    from.check(x.c);
     let (start, pitch) = (out.origin(), out.row_pitch());
     let data = Shared(out.data_mut().as_mut_ptr());
     parallel::for_each(x.h, x.w * x.c * parallel::ELEMENT, |y| {

@@ -122,7 +122,7 @@ impl Bands {
     pub(super) fn cost(&self, k: usize, filter: &Filter) -> usize {
         let filtered = self.rows * self.size.1 * BLOCK * filter.kernel * filter.kernel;
         let band = self.scratch.0 * self.scratch.1 * BLOCK * k + filtered * parallel::DEPTHWISE;
-        band * self.task_rows.min(self.size.0).div_ceil(self.rows)
+        band * self.task_rows.div_ceil(self.rows)
     }
 
     /// Puts zeros above and below what the output `rows` see of the picture in `scratch`, [`BLOCK`] floats a pixel, whose edges are zeros since it

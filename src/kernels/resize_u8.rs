@@ -13,6 +13,7 @@ use super::{Pixels, Shared};
 use crate::image::Image;
 use crate::parallel;
 use crate::simd::Simd;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// value * scale + shift of each channel; the fourth is of no use.
@@ -75,7 +76,10 @@ impl<'a> Target<'a> {
         let Target { size: (h, width), normalise, out: (out, at) } = self;
         let (len, to) = match out {
             Out::F32(out) => (out.len(), To::F32(Shared(out.as_mut_ptr()))),
-            Out::U8(out, affine) => (out.len(), To::U8(Shared(out.as_mut_ptr()), affine.of_pixels(3))),
+            Out::U8(out, affine) => {
+                affine.check(3);
+                (out.len(), To::U8(Shared(out.as_mut_ptr()), affine))
+            }
         };
         assert!(at.end(h, width, 3) <= len, "out is too short");
         assert_eq!(at.pixel, 3, "three channels a pixel");
@@ -101,23 +105,23 @@ impl Rows<'_> {
     /// Has `write` write the pixels of row `y`, a run after the other.
     ///
     /// # Safety
-    /// The row must exist, and be nobody else's to write.
+    /// The row must exist, and be nobody else's to write; `write` pushes as many pixels as the run has.
     #[inline(always)]
     pub(super) unsafe fn write<S: Simd>(&self, y: usize, write: impl Fn(Range<usize>, &mut RowWriter<S>)) {
-        let (start, mut floats) = (self.at.at(y, 0), [0.0; 3 * RUN]);
+        let (start, mut floats) = (self.at.at(y, 0), MaybeUninit::<[f32; 3 * RUN]>::uninit());
         let most = if matches!(self.to, To::F32(_)) { self.width } else { RUN };
         for first in (0..self.width).step_by(most.max(1)) {
             let run = first..self.width.min(first + most);
             let (values, at) = (3 * run.len(), start + 3 * first);
-            // SAFETY: the run is of the row, or as long as there are floats for.
+            // SAFETY: the run is of the row, or as long as there are floats for, all of which are written.
             unsafe {
                 let to = match self.to {
                     To::F32(out) => out.at(at),
-                    To::U8(..) => floats.as_mut_ptr(),
+                    To::U8(..) => floats.as_mut_ptr().cast(),
                 };
                 write(run.clone(), &mut RowWriter::new(to, run.len(), &self.normalise));
                 if let To::U8(out, affine) = self.to {
-                    affine.quantise_row::<S>(&floats[..values], out.at(at));
+                    affine.quantise_row::<S>(std::slice::from_raw_parts(to, values), out.at(at));
                 }
             }
         }

@@ -50,7 +50,7 @@ impl<'a> Strips<'a> {
         f: impl Fn(&[u8], usize) + Sync,
     ) {
         let (now, next) = (&*self.now, &mut *self.next);
-        parallel::for_each_beside(|| read(next), tasks, cost, |i| f(now, i));
+        parallel::for_each_beside(&mut || read(next), tasks, cost, |i| f(now, i));
         std::mem::swap(&mut self.now, &mut self.next);
     }
 }

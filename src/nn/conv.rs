@@ -380,6 +380,6 @@ fn pack_winograd(weights: &dyn Weights, layer: &Layer, fold: &Fold) -> Result<Pa
 }
 
 /// The pixels of `tensor`, its halo apart.
-pub(super) fn pixels<T: Copy>(tensor: &Tensor<T>) -> Pixels {
+pub(crate) fn pixels<T: Copy>(tensor: &Tensor<T>) -> Pixels {
     Pixels { start: tensor.origin(), row: tensor.row_pitch(), pixel: tensor.c }
 }

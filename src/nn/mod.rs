@@ -15,6 +15,7 @@ pub mod roi_align;
 mod squeeze_excitation;
 
 pub use conv::Conv2d;
+pub(crate) use conv::pixels;
 pub use conv_norm_activation::Conv2dNormActivation;
 pub use depthwise::{Depthwise2d, RowSums};
 pub use depthwise_project::Projected;
