@@ -281,19 +281,23 @@ impl Engine {
     /// One run on a grey picture; gives whether another one is of use.
     ///
     /// The browser's optimiser works in the background, in Chromium on Intel (November 2026) through some 0.1 s of runs, 0.2 s on two threads, of
-    /// which the first takes two to eight times as long as later ones; after 0.4 s a first real run takes no less time than after 0.2 s. Pictures
-    /// have three shapes, since other remainders of tiles are code of their own, one of them the widest that photographs mostly have, whose
-    /// memory does for the others; and no network's size, so that they are resized.
+    /// which the first takes two to eight times as long as later ones; after 0.4 s a first real run takes no less time than after 0.2 s. The first
+    /// picture has the network's own size: it is not resized, by code of which one run is enough for it to be compiled. The others have three
+    /// shapes, since other remainders of tiles are code of their own, one of them the widest that photographs mostly have, whose memory does for
+    /// the others.
     fn run_grey(&mut self) -> Result<bool> {
-        const SHAPES: [(usize, usize); 3] = [(480, 480), (720, 480), (480, 640)];
+        const SHAPES: [(usize, usize); 3] = [(480, 480), (480, 720), (640, 480)];
         const LONG_ENOUGH: f64 = 200.0;
         // Nothing is to be seen in grey, and a detector's heads and suppression are to run too.
         let options = Options { rpn_score_thresh: Some(0.0), rpn_post_nms_top_n: Some(60), ..Options::default() };
         // A large network's remainders are few of its tiles, and every shape takes memory.
         const LARGE: usize = 1 << 18;
         let start = now();
-        let shape = if self.input < LARGE { self.greys } else { 0 };
-        let (width, height) = SHAPES[shape % SHAPES.len()];
+        let shapes = if self.input < LARGE { SHAPES.len() } else { 1 };
+        let (height, width) = match self.greys {
+            0 => self.model.resized(SHAPES[0]),
+            greys => SHAPES[greys % shapes],
+        };
         let bytes = (width * height * 4) as u32;
         let grey = Uint8Array::new_with_length(bytes).fill(128, 0, bytes);
         // What reads options and makes objects of results is to be compiled, too.
