@@ -7,6 +7,7 @@
 //! a [`tensor::Workspace`]; [`parallel`] shares work between threads; `wasm`, in a browser, is what JavaScript sees.
 #![deny(missing_docs)]
 
+pub mod aligned;
 #[cfg(feature = "cli")]
 pub mod calibrate;
 #[cfg(feature = "cli")]

@@ -3,7 +3,9 @@
 //! A halo of `p` pixels of zeros (zero points, for bytes) round a picture lets a convolution with padding `p` read every tap at a fixed offset
 //! from its pixel: no border cases in a kernel and no im2col. The layer that writes a tensor writes the halo too.
 
+use crate::aligned::Aligned;
 use crate::nn::boxes::{Box2d, Candidate};
+use bytemuck::Pod;
 use std::ops::{Deref, DerefMut};
 
 /// An activation, one picture, [h, w, c] in memory as [h + 2 halo, w + 2 halo, c]; f32, or u8 where it is quantised.
@@ -20,7 +22,7 @@ pub struct Tensor<T = f32> {
     pub halo: usize,
 }
 
-impl<T: Copy> Tensor<T> {
+impl<T> Tensor<T> {
     /// Elements from one row of pixels to the next.
     pub fn row_pitch(&self) -> usize {
         (self.w + 2 * self.halo) * self.c
@@ -30,7 +32,9 @@ impl<T: Copy> Tensor<T> {
     pub fn origin(&self) -> usize {
         self.halo * (self.row_pitch() + self.c)
     }
+}
 
+impl<T: Element> Tensor<T> {
     /// All elements, the halo included.
     pub fn data(&self) -> &[T] {
         &self.data
@@ -81,12 +85,12 @@ impl<T: Copy> Tensor<T> {
 /// Elements that a [`Workspace`] lends.
 #[derive(Debug, Default)]
 pub struct Buffer<T = f32> {
-    all: Box<[T]>,
+    all: Aligned<T>,
     /// How many of them were asked for: no more than there are.
     len: usize,
 }
 
-impl<T> Deref for Buffer<T> {
+impl<T: Element> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -94,7 +98,7 @@ impl<T> Deref for Buffer<T> {
     }
 }
 
-impl<T> DerefMut for Buffer<T> {
+impl<T: Element> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.all[..self.len]
     }
@@ -104,7 +108,7 @@ impl<T> DerefMut for Buffer<T> {
 type Free<T> = Vec<(Buffer<T>, usize)>;
 
 /// What a [`Workspace`] lends buffers of.
-pub trait Element: Copy + Default {
+pub trait Element: Pod + Default {
     /// The workspace's free buffers of this type.
     #[doc(hidden)]
     fn free(workspace: &mut Workspace) -> &mut Free<Self>;
@@ -132,15 +136,6 @@ lends!(Item, Vec<Vec<Self>>, u64: keys, usize: indices, Box2d: boxes, Candidate:
 /// `len` rounded up to an eighth of a power of two, 16 at least.
 fn size_class(len: usize) -> usize {
     len.max(1).next_multiple_of((len.next_power_of_two() / 8).max(16))
-}
-
-/// `len` elements that are there.
-#[inline(never)]
-fn filled<T: Element>(len: usize) -> Box<[T]> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(len).unwrap_or_else(|_| out_of_memory());
-    all.resize(len, T::default());
-    all.into_boxed_slice()
 }
 
 /// Maps are what a large picture needs most memory for: where there is none, that is what is said, and not that something is broken.
@@ -253,7 +248,7 @@ impl Workspace {
             let before = address(&all);
             drop(all);
             self.forget();
-            all = filled(class);
+            all = Aligned::try_zeros(class).unwrap_or_else(|_| out_of_memory());
             self.plan.replace(before, address(&all));
         }
         self.plan.note(address(&all));

@@ -18,6 +18,7 @@
 
 use super::activation::activate;
 use super::{Activation, Pixels, Shared};
+use crate::aligned::Aligned;
 use crate::parallel;
 use crate::simd::{Best, Simd};
 use std::ops::Range;
@@ -38,9 +39,9 @@ fn weight_at(kernel: usize, tap: usize, channel: usize) -> usize {
 }
 
 /// [`Filter::weight`] of `weight` [kernel, kernel, channels].
-pub fn pack_weight(kernel: usize, weight: &[f32]) -> Vec<f32> {
+pub fn pack_weight(kernel: usize, weight: &[f32]) -> Aligned<f32> {
     let channels = weight.len() / (kernel * kernel);
-    let mut packed = vec![0.0; weight_len(kernel, channels)];
+    let mut packed = Aligned::zeros(weight_len(kernel, channels));
     for (i, w) in weight.iter().enumerate() {
         packed[weight_at(kernel, i / channels, i % channels)] = *w;
     }

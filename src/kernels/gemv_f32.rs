@@ -7,8 +7,10 @@
 
 use super::Activation;
 use super::fetch::fetch;
+use crate::aligned::Aligned;
 use crate::simd::Simd;
 use crate::{parallel, quant};
+use bytemuck::Pod;
 
 const NR: usize = 16;
 
@@ -26,14 +28,14 @@ pub struct Gemv {
 /// Panels of 16 outputs, [n / 16][k][16], zero past n.
 #[derive(Debug)]
 enum Panels {
-    F32(Vec<[f32; NR]>),
-    I8(Vec<[i8; NR]>),
+    F32(Aligned<[f32; NR]>),
+    I8(Aligned<[i8; NR]>),
 }
 
-fn pack<W: Copy + Default>(weight: &[W], n: usize) -> Vec<[W; NR]> {
+fn pack<W: Pod>(weight: &[W], n: usize) -> Aligned<[W; NR]> {
     let k = weight.len() / n;
     assert_eq!(weight.len(), n * k, "weight is [n, k]");
-    let mut packed = vec![[W::default(); NR]; n.div_ceil(NR) * k];
+    let mut packed = Aligned::<[W; NR]>::zeros(n.div_ceil(NR) * k);
     for (i, w) in weight.iter().enumerate() {
         let (o, k0) = (i / k, i % k);
         packed[o / NR * k + k0][o % NR] = *w;
@@ -42,7 +44,7 @@ fn pack<W: Copy + Default>(weight: &[W], n: usize) -> Vec<[W; NR]> {
 }
 
 /// Weights as they lie in memory.
-trait Weight: bytemuck::Pod {
+trait Weight: Pod {
     /// Sixteen of them as floats.
     fn floats<S: Simd>(weights: &[Self; NR]) -> [S::F32; 4];
 }

@@ -1,5 +1,6 @@
 //! Weights as [`super::conv_f32`] reads them.
 
+use crate::aligned::Aligned;
 use crate::parallel;
 
 /// Columns of a panel.
@@ -8,7 +9,7 @@ pub const NR: usize = 8;
 /// Weights in panels of [`NR`] columns: the panel's biases, then k rows of [`NR`]; columns past n are zero.
 #[derive(Debug)]
 pub struct PackedB {
-    data: Vec<f32>,
+    data: Aligned<f32>,
     /// Output channels.
     pub n: usize,
     /// Length of the sum.
@@ -19,7 +20,7 @@ impl PackedB {
     /// Panels for `bias` [n] and weights that [`PackedB::set_column`] gives.
     pub fn new(bias: &[f32], k: usize) -> Self {
         let n = bias.len();
-        let mut data = vec![0.0; n.div_ceil(NR) * NR * (k + 1)];
+        let mut data = Aligned::zeros(n.div_ceil(NR) * NR * (k + 1));
         for (panel, bias) in data.chunks_exact_mut(NR * (k + 1)).zip(bias.chunks(NR)) {
             panel[..bias.len()].copy_from_slice(bias);
         }

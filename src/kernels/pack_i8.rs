@@ -5,6 +5,7 @@
 
 use super::Activation;
 use super::depthwise_f32::{Filter, pack_weight};
+use crate::aligned::Aligned;
 use crate::quant::QWeights;
 use crate::simd::DotKind;
 
@@ -28,7 +29,7 @@ impl DotKind {
 /// [`DotKind::step`] bytes; what is past n or k is zero.
 #[derive(Debug)]
 pub struct PackedB {
-    data: Vec<u8>,
+    data: Aligned<u8>,
     /// Output channels.
     pub n: usize,
     /// Length of the sum.
@@ -47,7 +48,7 @@ impl PackedB {
         assert!(k <= MAX_K, "a sum of at most {MAX_K} products");
         let step = kind.step();
         let panel_len = HEADER + k.div_ceil(step) * step * NR;
-        let mut data = vec![0; n.div_ceil(NR) * panel_len];
+        let mut data = Aligned::zeros(n.div_ceil(NR) * panel_len);
         for (o, row) in weights.weight().chunks_exact(k).enumerate() {
             let (panel, column) = (&mut data[o / NR * panel_len..][..panel_len], o % NR);
             panel[4 * column..][..4].copy_from_slice(&start(kind, row, zero_point).to_ne_bytes());
@@ -97,9 +98,9 @@ fn less(kind: DotKind, zero_point: u8) -> i32 {
 #[derive(Debug)]
 pub struct PackedDepthwise {
     pub(super) start: Vec<i32>,
-    pub(super) taps: Vec<i16>,
+    pub(super) taps: Aligned<i16>,
     /// The weights as [`Filter::weight`], and as many zeros as channels.
-    floats: Vec<f32>,
+    floats: Aligned<f32>,
     zeros: Vec<f32>,
     /// 3 or 5.
     pub kernel: usize,
@@ -113,7 +114,7 @@ impl PackedDepthwise {
         assert_eq!(weights.weight().len(), kernel * kernel * c, "weights are [kernel, kernel, c]");
         let mut start = vec![0; c];
         let pairs = kernel.div_ceil(2);
-        let mut taps = vec![0; c * pairs * kernel * 2];
+        let mut taps = Aligned::zeros(c * pairs * kernel * 2);
         for (i, &w) in weights.weight().iter().enumerate() {
             let (ch, kx, ky) = (i % c, i / c % kernel, i / c / kernel);
             start[ch] -= i32::from(w) * i32::from(zero_point[ch]);

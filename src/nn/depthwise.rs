@@ -5,6 +5,7 @@ use super::layer::Layer;
 use super::map::{Format, Map, Quantisation, View};
 use super::{Context, Origin};
 use crate::Result;
+use crate::aligned::Aligned;
 use crate::kernels::Pixels;
 use crate::kernels::depthwise_f32::{self, Filter, depthwise_f32};
 use crate::kernels::depthwise_i8::{self, depthwise_i8};
@@ -35,7 +36,7 @@ enum Grouped {
 #[derive(Debug)]
 struct Floats {
     /// As [`Filter::weight`].
-    weight: Vec<f32>,
+    weight: Aligned<f32>,
     bias: Vec<f32>,
     /// Whether the model has int8 layers, whose bytes must not depend on the build.
     exact: bool,
