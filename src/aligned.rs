@@ -21,8 +21,7 @@ pub struct Aligned<T> {
 impl<T: Pod> Aligned<T> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Aligned<T> {
-        let blocks = vec![0; Self::blocks(len)].into();
-        Aligned { blocks, len, of: PhantomData }
+        Self::of(vec![0; Self::blocks(len)], len)
     }
 
     /// As [`Aligned::zeros`].
@@ -34,7 +33,11 @@ impl<T: Pod> Aligned<T> {
         let mut blocks = Vec::new();
         blocks.try_reserve_exact(Self::blocks(len))?;
         blocks.resize(Self::blocks(len), 0);
-        Ok(Aligned { blocks: blocks.into(), len, of: PhantomData })
+        Ok(Self::of(blocks, len))
+    }
+
+    fn of(blocks: Vec<u128>, len: usize) -> Aligned<T> {
+        Aligned { blocks: blocks.into(), len, of: PhantomData }
     }
 
     /// Blocks of `len` elements; more than there can be where their bytes are more than there can be.

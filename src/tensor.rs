@@ -108,7 +108,7 @@ impl<T: Element> DerefMut for Buffer<T> {
 type Free<T> = Vec<(Buffer<T>, usize)>;
 
 /// What a [`Workspace`] lends buffers of.
-pub trait Element: Pod + Default {
+pub trait Element: Pod {
     /// The workspace's free buffers of this type.
     #[doc(hidden)]
     fn free(workspace: &mut Workspace) -> &mut Free<Self>;

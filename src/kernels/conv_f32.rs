@@ -20,6 +20,7 @@ use super::activation::activate;
 use super::pack_f32::NR;
 use super::pixel_f32::pixel_f32;
 use super::pointwise_f32::pointwise;
+use super::stem_f32::Stem;
 use super::tile_f32::{steps, store, store_part, tile_sizes, with_rows};
 use super::{Activation, Pixels, Shared};
 use crate::parallel;
@@ -106,6 +107,10 @@ pub fn conv_f32<S: Simd>(mut conv: Conv) {
     if m == 1 {
         // SAFETY: the asserts above.
         return unsafe { pixel_f32::<S>(&conv, c) };
+    }
+    if let Some(stem) = Stem::of::<S>(&conv) {
+        // SAFETY: the asserts above.
+        return unsafe { stem.run::<S>(c) };
     }
     let job = Job { conv: &conv, c };
     let passes = Passes::new(conv.taps.len(), conv.segment);

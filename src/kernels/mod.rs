@@ -54,6 +54,7 @@ pub mod pool_f32;
 pub mod pool_i8;
 pub mod resize_f32;
 pub mod resize_u8;
+mod stem_f32;
 mod step_i8;
 pub mod strassen_f32;
 mod strassen_lines;

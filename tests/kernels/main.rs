@@ -153,6 +153,18 @@ fn conv_3x3_over_rows_of_pixels_and_halos() {
     }
 }
 
+/// A picture's three channels at stride 2, as every model's first layer: rows of less than a tile, at every remainder of it and of several.
+#[test]
+fn conv_3x3_of_a_picture() {
+    for w in (1..=30).chain([160, 161]) {
+        for (n, stride, out_halo) in [(8, 2, 0), (16, 2, 1), (24, 2, 2), (15, 2, 0), (16, 1, 0)] {
+            let s = Shape { h: 1 + w % 4, w, c: 3, n, kernel: 3, stride, padding: 1, dilation: 1 };
+            run_conv::<Best>(s, ACTIVATIONS[(w + n) % 4], out_halo, w % 7 == 0);
+            run_conv::<Scalar>(s, Activation::Hardswish, out_halo, false);
+        }
+    }
+}
+
 /// Sums of more than a pass: parts of one tap, and several taps; 12,544 steps are fc6's.
 #[test]
 fn conv_over_several_passes() {
