@@ -11,7 +11,8 @@
 //!         for panel of 8 columns
 //!             for tile of mr rows: acc = bias, or c after the first pass; for tap, k: acc += a[., k] * b[k, .]; store
 //! ```
-//! Layers of one tap whose pixels follow each other, which are most, have tiles of their own in one pass: [`super::pointwise_f32`].
+//! Layers of one tap whose pixels follow each other, which are most, have tiles of their own in one pass: [`super::pointwise_f32`]; and
+//! so has a model's first layer: [`super::stem_f32`].
 //!
 //! A pass keeps a panel's part in the first-level cache while all tiles run over it; a long sum (fc6 has 12,544 steps) would
 //! stream from the second level otherwise. Partial sums wait in c, so that the order of additions stays the same.

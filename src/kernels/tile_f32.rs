@@ -1,5 +1,5 @@
-//! A tile of the f32 GEMM, up to mr rows of a with a panel of b, which [`super::conv_f32`], [`super::pixel_f32`], [`super::pointwise_f32`] and
-//! [`super::strassen_f32`] share: its sizes, the steps of its sums, and how a row of it is written.
+//! A tile of the f32 GEMM, up to mr rows of a with a panel of b, which [`super::conv_f32`], [`super::pixel_f32`], [`super::pointwise_f32`],
+//! [`super::stem_f32`] and [`super::strassen_f32`] share: its sizes, the steps of its sums, and how a row of it is written.
 //!
 //! The splat of a is loaded right before its two multiplies: V8 has 15 vector registers and keeps the order it is given,
 //! and 6x8 takes 12 accumulators, 2 of b and 1 splat.
@@ -71,7 +71,7 @@ pub(super) unsafe fn steps<S: Simd, const R: usize>(
 /// # Safety
 /// As for [`steps`].
 #[inline(always)]
-unsafe fn step<S: Simd, const R: usize>(
+pub(super) unsafe fn step<S: Simd, const R: usize>(
     mut acc: [[S::F32; 2]; R],
     a: [*const f32; R],
     b: *const f32,
