@@ -280,12 +280,26 @@ impl Job<'_> {
                     }
                     if let Some(sums) = sums {
                         let p = sums.add(ch);
-                        S::store(p, out.into_iter().fold(S::load(p), |sum, x| S::add(sum, x)));
+                        S::store(p, S::add(S::load(p), total::<S, T>(out)));
                     }
                 }
             }
         }
     }
+}
+
+/// The sum of `x` by halves: one after the other, the additions of ten would wait for each other longer than the CPU finds other work for.
+#[inline(always)]
+fn total<S: Simd, const T: usize>(mut x: [S::F32; T]) -> S::F32 {
+    let mut left = T;
+    while left > 1 {
+        let half = left / 2;
+        for i in 0..half {
+            x[i] = S::add(x[i], x[left - half + i]);
+        }
+        left -= half;
+    }
+    x[0]
 }
 
 /// The lengths of the runs that `count` pixels are cut into, and how many there are of each: tens where they can be, else all about as long up to
