@@ -17,10 +17,13 @@
 //! | [`expand_depthwise_i8`] | u8 to u8 or f32 | [`conv_i8`]'s, then [`depthwise_f32`]'s, 16 channels |
 //! | [`gemv_f32`] | f32 | 16 outputs of one pixel |
 //! | [`lookup_u8`] | u8 | a row, its halo too |
+//! | `pixel_f32` | f32 | 8 output channels of one pixel, for [`conv_f32`] |
+//! | `pointwise_f32` | f32 | [`conv_f32`]'s, for its 1x1 layers |
 //! | [`pool_i8`] | u8 to f32 | all channels of a pixel |
 //! | [`pool_f32`] | f32 | all channels of a pixel |
 //! | [`resize_f32`] | f32 | a row of output pixels |
 //! | [`resize_u8`] | u8 to f32, u8 | the channels of a pixel |
+//! | `stem_f32` | f32 | [`conv_f32`]'s, for a model's first layer |
 //! | [`strassen_f32`] | f32 | [`crate::simd::Simd::GEMM_ROWS`] pairs of pixels x 16 output channels |
 //! | [`weighted_sum_f32`] | f32 to f32 or u8 | 16 channels of a pixel |
 //! | [`winograd_f32`] | f32 | 2x2 pixels x 4 channels, and [`conv_f32`]'s |
