@@ -1,11 +1,9 @@
 // Who runs what, whether the outputs agree, and the timed launches.
-import { extname } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import { compare } from './agreement.mjs';
 import { launch } from './browser.mjs';
 import { dtypes, engines } from './models.mjs';
-import { memoryOfWeights } from './safetensors.mjs';
 import { median, medianLayers, summary } from './statistics.mjs';
+import { enter, takeTurns } from './turns.mjs';
 
 const threadCounts = [1, 2];
 
@@ -26,14 +24,6 @@ export function contestants(models, find) {
   return all;
 }
 
-/** What worker.js is told. */
-function jobOf({ engine, model, dtype, threads, weights }, extra) {
-  const { task, options } = model;
-  const { sample, height, width } = model.picture;
-  const picture = sample ? { url: `/samples/${sample}` } : { url: `/picture/${height}x${width}`, height, width };
-  return { engine, task, dtype, threads, weights, options, picture, ...extra };
-}
-
 /** What an engine is held to: int8 to its own f32, f32 to the first engine's, mobilesight's where it runs. */
 function referenceOf({ engine, model, dtype }, checked) {
   const f32 = checked.filter((entry) => entry.model === model && entry.dtype === 'f32' && entry.agrees);
@@ -45,14 +35,11 @@ export async function checkAgreement(all, origin, { jsFlags }) {
   const browser = await launch(origin, jsFlags);
   const checked = [];
   for (const contestant of all) {
-    const { result, error } = await browser.run(
-      '/bench/worker.js',
-      jobOf(contestant, { warm: 0, runs: 0, output: true }),
-    );
+    const { output, error } = await outputOf(browser, contestant);
     const reference = referenceOf(contestant, checked);
-    const verdict = verdictOf(result, error, reference, contestant.dtype);
-    checked.push({ ...contestant, ...verdict, output: result?.output });
-    const against = reference && result ? ` as ${label(reference)}` : '';
+    const verdict = verdictOf(output, error, reference, contestant.dtype);
+    checked.push({ ...contestant, ...verdict, output });
+    const against = reference && output ? ` as ${label(reference)}` : '';
     console.log(`${verdict.agrees ? 'Agrees' : 'Left out'}: ${label(contestant)}: ${verdict.how}${against}`);
   }
   await browser.close();
@@ -64,81 +51,80 @@ export async function checkAgreement(all, origin, { jsFlags }) {
   };
 }
 
-function verdictOf(result, error, reference, dtype) {
+/** { output } of one run, or { error }. */
+async function outputOf(browser, contestant) {
+  try {
+    const { step, close } = await enter(browser, contestant, 0);
+    const output = await step('output');
+    await close();
+    return { output };
+  } catch (error) {
+    return { error: error.message };
+  }
+}
+
+function verdictOf(output, error, reference, dtype) {
   if (error) return { agrees: false, how: `cannot run: ${error}` };
   if (!reference) return { agrees: true, how: 'runs first, so the others are held to it' };
-  return compare(result.output, reference.output, dtype);
+  return compare(output, reference.output, dtype);
+}
+
+/** `all` by what `key` gives, in the order of the first of each. */
+function groups(all, key) {
+  const found = new Map();
+  all.forEach((entry) => found.set(key(entry), [...(found.get(key(entry)) ?? []), entry]));
+  return [...found.values()];
 }
 
 /** Contestants of the same work side by side, the engine that goes first another in each launch. */
 function ordered(all, turn) {
-  const key = ({ model, dtype, threads }) => `${model.name} ${dtype} ${threads}`;
-  const groups = new Map();
-  all.forEach((entry) => groups.set(key(entry), [...(groups.get(key(entry)) ?? []), entry]));
-  return [...groups.values()].flatMap((group) => group.map((_, i) => group[(i + turn) % group.length]));
+  const work = groups(all, ({ dtype, threads }) => `${dtype} ${threads}`);
+  return work.flatMap((group) => group.map((_, i) => group[(i + turn) % group.length]));
 }
 
-/** Bytes that came over the wire: scripts and modules as gzip makes them, weights as they are; and what our weights take in memory. */
-async function transferred(server) {
-  const bytes = { engine_bytes: 0, weights_bytes: 0 };
-  for (const path of server.requested) {
-    const [extension, code] = [extname(path), ['.js', '.mjs', '.wasm'].includes(extname(path))];
-    if (path.startsWith('/weights/')) {
-      const file = await server.read(path);
-      bytes.weights_bytes += file.length;
-      if (extension === '.safetensors') bytes.weights_memory_bytes = memoryOfWeights(file);
-    }
-    if (code && !path.startsWith('/bench/')) bytes.engine_bytes += gzipSync(await server.read(path)).length;
-  }
-  return bytes;
-}
-
-/** One contestant in one launch; what it measured goes to the contestant's own list. */
-async function runOnce(browser, server, contestant, { warm, runs, profiles: most = 0 }) {
-  server.requested.clear();
-  const profiles = contestant.engine === 'mobilesight' ? most : 0;
-  const { result, error } = await browser.run('/bench/worker.js', jobOf(contestant, { warm, runs, profiles }));
-  if (error) return console.log(`Failed: ${label(contestant)}: ${error}`);
-  contestant.measured.push(result);
-  contestant.bytes ??= await transferred(server);
-  console.log(`  ${label(contestant)}: ${median(result.times).toFixed(2)} ms`);
+/** A model's contestants in one launch; what was measured goes to each one's own list. */
+async function playOnce(browser, server, entries, options, measureLimit) {
+  const { limits, measured } = await takeTurns(browser, server, entries, options, measureLimit);
+  measured.forEach(({ error, ...found }, i) => {
+    if (error) return console.log(`Failed: ${label(entries[i])}: ${error}`);
+    entries[i].measured.push(found);
+    console.log(`  ${label(entries[i])}: ${median(found.turns.flat()).toFixed(2)} ms`);
+  });
+  return limits;
 }
 
 /**
- * Times `all` in `launches` fresh browsers, the limit before and after them: { browser, limits, runs, layers }. mobilesight's layers are those of `profiles`
- * profiles in each launch.
+ * Times `all` in `launches` fresh browsers, model by model: { browser, limits, runs, layers }, where `limits` has those of each turn by the model's name.
+ * mobilesight's layers are those of `profiles` profiles in each launch.
  */
 export async function time(all, server, options) {
   const entries = all.map((contestant) => ({ ...contestant, measured: [] }));
-  const limits = [];
+  const models = groups(entries, ({ model }) => model.name);
+  const limits = Object.fromEntries(models.map(([{ model }]) => [model.name, []]));
   let version;
   for (let turn = 0; turn < options.launches; turn++) {
     console.log(`Launch ${turn + 1} of ${options.launches}`);
     const browser = await launch(server.origin, options.jsFlags);
     version = browser.version;
-    const measureLimit = async () => limits.push(await limit(browser));
-    await measureLimit();
-    for (const entry of ordered(entries, turn)) await runOnce(browser, server, entry, options);
-    await measureLimit();
+    const { ask } = await browser.open('/bench/limit.js');
+    const measureLimit = () => ask({ url: '/limit.wasm', samples: 3 });
+    for (const group of models) {
+      const found = await playOnce(browser, server, ordered(group, turn), options, measureLimit);
+      limits[group[0].model.name].push(...found);
+    }
     await browser.close();
   }
   const done = entries.filter(({ measured }) => measured.length > 0);
   const layers = done.flatMap(({ model, dtype, threads, measured }) => {
-    const launches = measured.flatMap(({ profiles }) => (profiles ? [profiles] : []));
+    const launches = measured.flatMap(({ profiles }) => (profiles.length ? [profiles] : []));
     return launches.length ? [{ model: model.name, dtype, threads, layers: medianLayers(launches) }] : [];
   });
   return { browser: version, limits, runs: done.map(row), layers };
 }
 
-async function limit(browser) {
-  const { result, error } = await browser.run('/bench/limit.js', { url: '/limit.wasm', samples: 20 });
-  if (error) throw new Error(`the limit cannot be measured: ${error}`);
-  return result;
-}
-
-function row({ engine, model, dtype, threads, measured, bytes }) {
+function row({ engine, model, dtype, threads, measured }) {
   const parts = measured.flatMap(({ parts }) => parts);
   const part = (name) => (parts.length ? { [`${name}_ms`]: median(parts.map((times) => times[name])) } : {});
   const own = { ...part('preprocess'), ...part('network'), ...part('postprocess'), ...part('copies') };
-  return { engine, model: model.name, dtype, threads, ...summary(measured), ...bytes, ...own };
+  return { engine, model: model.name, dtype, threads, ...summary(measured), ...measured[0].bytes, ...own };
 }

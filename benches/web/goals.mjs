@@ -34,15 +34,23 @@ export function share({ model, dtype, threads, median_ms }, peak) {
   return macs && macs / (rateOf(dtype, peak) * threads) / median_ms;
 }
 
+/** The same of the limit in the same turns as its runs; undefined for results that are older than turns, and where a launch failed. */
+function shareInTurn(run, { turn_peaks }) {
+  const peaks = turn_peaks?.[run.model];
+  if (peaks?.length !== run.turn_medians_ms?.length) return undefined;
+  const shares = run.turn_medians_ms?.map((median_ms, i) => share({ ...run, median_ms }, peaks[i]));
+  return shares?.every(Boolean) ? median(shares) : undefined;
+}
+
 const same = (a) => (b) => a.model === b.model && a.dtype === b.dtype && a.threads === b.threads;
 
 /**
- * How many times as long as `b` `a` took: the median of each launch's own ratio, since a machine is slower in some launches than in others. Of the medians of all where one of
- * the two failed in a launch; undefined without one of them.
+ * How many times as long as `b` `a` took: the median of each turn's own ratio, since a machine is slower in some minutes than in others; of each launch's in results that are
+ * older than turns. Of the medians of all where one of the two failed in a launch; undefined without one of them.
  */
 export function ratio(a, b) {
   if (!a || !b) return undefined;
-  const [of, to] = [a, b].map(({ launch_medians_ms }) => launch_medians_ms);
+  const [of, to] = [a, b].map(({ turn_medians_ms, launch_medians_ms }) => turn_medians_ms ?? launch_medians_ms);
   return of.length === to.length ? median(of.map((time, i) => time / to[i])) : a.median_ms / b.median_ms;
 }
 
@@ -81,6 +89,7 @@ const figures = [
     least: (one) => (isInt8(one) ? undefined : shareOfLimit[one.model]),
     write: tenths,
   },
+  { title: 'of the limit in the same turn', value: (one, two, results) => shareInTurn(one, results), write: tenths },
   {
     title: 'over own f32',
     value: (one, two, { runs }) => (isInt8(one) ? ratio(ownFloat(one, runs), one) : undefined),

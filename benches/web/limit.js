@@ -25,13 +25,20 @@ function rate(exports, { name, rows, valuesPerStep }, samples) {
   return best;
 }
 
-self.onmessage = async ({ data: { url, samples } }) => {
+async function load(url) {
   const bytes = await (await fetch(url)).arrayBuffer();
   const { exports } = (await WebAssembly.instantiate(bytes)).instance;
   exports.memory.grow(2);
   // The optimised code arrives in the background, after the first calls.
   kernels.forEach((kernel) => rate(exports, kernel, 2));
   await new Promise((resolve) => self.setTimeout(resolve, 200));
+  return exports;
+}
+
+let loading;
+
+self.onmessage = async ({ data: { url, samples } }) => {
+  const exports = await (loading ??= load(url));
   const rates = Object.fromEntries(kernels.map((kernel) => [kernel.name, rate(exports, kernel, samples)]));
   self.postMessage({ result: { ...rates, dot: dots[exports.dot(127, 255)] ?? 'unknown' } });
 };

@@ -19,7 +19,7 @@ export function buildLimit() {
 }
 
 /** The best of all `measurements` by kernel, and by dtype the best of what is exact: GMAC/s. */
-export function peakOf(measurements) {
+function peakOf(measurements) {
   const best = (name) => Math.max(...measurements.map((rates) => rates[name]));
   const peak = {
     f32: best('f32_fma'),
@@ -28,4 +28,15 @@ export function peakOf(measurements) {
     dot: measurements[0].dot,
   };
   return { ...peak, i8: hasExactDot(peak) ? Math.max(peak.i8_dot_i16, peak.i8_dot_i8) : peak.i8_dot_i16 };
+}
+
+/** Of `limits`, each turn's measurement by model: the peak of all, and by model that of each turn. */
+export function peaksOf(limits) {
+  const peak = peakOf(Object.values(limits).flat());
+  const inTurn = (measurement) => {
+    const { f32, i8 } = peakOf([measurement]);
+    return { f32, i8 };
+  };
+  const turn_peaks = Object.fromEntries(Object.entries(limits).map(([model, turns]) => [model, turns.map(inTurn)]));
+  return { peak, turn_peaks };
 }

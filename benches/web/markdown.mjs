@@ -18,6 +18,8 @@ export const times = shown((value) => `${value.toFixed(2)}x`);
 /** Bytes in MB. */
 export const megabytes = shown((value) => (value / 1e6).toFixed(1));
 
-/** Where, of what, when and how often a run was. */
-export const circumstances = ({ browser, commit, date, protocol: { launches, warm, runs, quick } }) =>
-  `${browser}; commit ${commit}; ${date}; ${launches} ${launches > 1 ? 'launches' : 'launch'} of ${runs} runs after ${warm}${quick ? ' (quick: only a look)' : ''}`;
+/** Where, of what, when and how often a run was; older ones made a launch's runs one after the other. */
+export const circumstances = ({ browser, commit, date, protocol: { launches, warm, runs, turns, quick } }) => {
+  const often = `${launches} ${launches > 1 ? 'launches' : 'launch'} of ${runs} runs after ${warm}${turns ? `, in ${turns} turns` : ''}`;
+  return `${browser}; commit ${commit}; ${date}; ${often}${quick ? ' (quick: only a look)' : ''}`;
+};

@@ -60,6 +60,26 @@ test('each launch has its own ratios, of the same minutes', () => {
   expect(found['over the best peer'].value).toBe('1.35x');
 });
 
+test("a turn has a ratio of its own, and a share of its own turn's limit", () => {
+  const inTurns = (dtype, turns) =>
+    run('mobilesight', dtype, 1, turns[1], { launch_medians_ms: [turns[1]], turn_medians_ms: turns });
+  const results = {
+    runs: [inTurns('f32', [12, 13, 24, 20]), inTurns('int8', [10, 20, 20, 10])],
+    peak: { f32: 25, i8: 40, dot: 'saturating' },
+  };
+  const figure = (title, more = {}) => {
+    const [, { figures }] = judged({ ...results, ...more });
+    return figures.find((candidate) => candidate.title === title).value;
+  };
+  expect(figure('over own f32')).toBe('1.20x');
+  // 0.217 GMAC at 20 GMAC/s take 10.8 ms.
+  const peaks = [20, 10, 10, 20].map((i8) => ({ f32: 10, i8 }));
+  const share = (turn_peaks) => figure('of the limit in the same turn', { turn_peaks });
+  expect(Number.parseFloat(share({ large224: peaks }))).toBeCloseTo(108, 0);
+  expect(share({ large224: peaks.slice(1) })).toBe('');
+  expect(share(undefined)).toBe('');
+});
+
 test('two threads have a first run and a memory of their own', () => {
   const found = figuresOf('saturating', runs);
   expect(found['2 threads over 1']).toMatchObject({ value: '0.91x', goal: '1.00x', met: false });

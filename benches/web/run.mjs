@@ -9,7 +9,7 @@ import { ensureNodeModules } from '../../pkg-config/toolchain.mjs';
 import { variants } from '../../pkg-config/variants.mjs';
 import { checkAgreement, contestants, time } from './contest.mjs';
 import { picture } from './generator.mjs';
-import { buildLimit, peakOf } from './limit.mjs';
+import { buildLimit, peaksOf } from './limit.mjs';
 import { commitOf, cpu as ownCpu, machineOf } from './machine.mjs';
 import { writeFamily } from './family-report.mjs';
 import { measureFamily } from './family.mjs';
@@ -19,6 +19,7 @@ import { absence, printSummary, rewriteReport, writeReport, writeScale } from '.
 import { scaleSection } from './scale-report.mjs';
 import { measureScale, seriesNames } from './scale.mjs';
 import { serve } from './server.mjs';
+import { turns } from './turns.mjs';
 import { findFile, generatedWeights, peerFolders, quantisedWeights } from './weights.mjs';
 
 const shared = process.env.MOBILESIGHT_SHARED ?? join(root, '../shared');
@@ -126,7 +127,7 @@ async function compete(chosen, options) {
     const { agreed, agreement, refused } = await checkAgreement(all, server.origin, options);
     if (agreed.length === 0) throw new Error('There is nothing to time: the lines above say why');
     const { limits, ...timed } = await time(agreed, server, { ...options, profiles });
-    return { ...timed, peak: peakOf(limits), versions, agreement, refused };
+    return { ...timed, ...peaksOf(limits), versions, agreement, refused };
   } finally {
     server.close();
   }
@@ -138,7 +139,7 @@ async function alone(measure, options) {
   const server = await startServer(files);
   try {
     const { limits, ...measured } = await measure(server, files, options);
-    return { ...measured, peak: peakOf(limits) };
+    return { ...measured, peak: peaksOf(limits).peak };
   } finally {
     server.close();
   }
@@ -151,7 +152,7 @@ async function main() {
   await build();
   const { launches, warm, runs, quick, only, json, cpu } = options;
   const about = { cpu, machine: machineOf(cpu), commit: commitOf(root), date: new Date().toISOString().slice(0, 10) };
-  const protocol = { launches, warm, runs, quick };
+  const protocol = { launches, warm, runs, turns, quick };
   const keep = (results) => json && writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
   const measure = options.family ? measureFamily : options.scale ? measureScale : undefined;
   if (measure) {

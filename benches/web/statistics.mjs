@@ -7,20 +7,21 @@ export function median(values) {
 }
 
 /**
- * One contestant's `launches` (what worker.js measured in each): the median of the launches' medians, the best run of all, the
+ * One contestant's `launches` (what turns.mjs measured in each): the median of the launches' medians, the best run of all, the
  * spread of the launches' medians about their median in per cent.
  */
 export function summary(launches) {
-  const medians = launches.map(({ times }) => median(times));
+  const medians = launches.map(({ turns }) => median(turns.flat()));
   const over = (pick) => median(launches.map(pick));
   return {
     median_ms: median(medians),
-    min_ms: Math.min(...launches.flatMap(({ times }) => times)),
+    min_ms: Math.min(...launches.flatMap(({ turns }) => turns.flat())),
     spread_percent: ((Math.max(...medians) - Math.min(...medians)) / median(medians)) * 100,
     first_ms: over(({ first_ms }) => first_ms),
     load_ms: over(({ load_ms }) => load_ms),
     peak_bytes: Math.max(...launches.map(({ peak_bytes }) => peak_bytes)),
     launch_medians_ms: medians,
+    turn_medians_ms: launches.flatMap(({ turns }) => turns.map(median)),
   };
 }
 

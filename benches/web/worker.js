@@ -1,4 +1,4 @@
-// One contestant in a dedicated worker: load, first run, warm runs, timed runs. A classic worker, since LiteRT.js calls importScripts.
+// One contestant in a dedicated worker, a step a message. A classic worker, since LiteRT.js calls importScripts.
 /* global self, performance, fetch, createImageBitmap, OffscreenCanvas */
 
 /** RGBA of the job's picture: raw where the server generated it, else decoded. */
@@ -23,30 +23,48 @@ function partsOf(ms, parts) {
   return { ...parts, copies: Object.values(parts).reduce((left, part) => left - part, ms) };
 }
 
-async function measure(job) {
-  const { memoryBytes } = await import('./memory.js');
-  const picture = await readPicture(job.picture);
-  const { prepare, load } = await import(`./contestants/${job.engine}.js`);
-  const input = prepare(picture, job);
-  const { value: contestant, ms: load_ms } = await timed(() => load(job));
-  const run = () => contestant.run(input);
-  const { ms: first_ms } = await timed(run);
-  for (let i = 0; i < job.warm; i++) await run();
-  const result = { load_ms, first_ms, times: [], parts: [], info: contestant.info?.() };
-  for (let i = 0; i < job.runs; i++) {
-    const { ms } = await timed(run);
-    result.times.push(ms);
-    if (contestant.parts) result.parts.push(partsOf(ms, contestant.parts()));
-  }
-  if (job.output) result.output = await contestant.output(input);
-  result.peak_bytes = memoryBytes();
-  if (job.profiles) result.profiles = Array.from({ length: job.profiles }, () => contestant.profile(input));
-  return result;
-}
+let contestant;
+let input;
 
-self.onmessage = async ({ data: job }) => {
+const steps = {
+  /** Load, first run, warm runs. */
+  async start({ job, warm }) {
+    await import('./memory.js');
+    const picture = await readPicture(job.picture);
+    const { prepare, load } = await import(`./contestants/${job.engine}.js`);
+    input = prepare(picture, job);
+    const { value, ms: load_ms } = await timed(() => load(job));
+    contestant = value;
+    const { ms: first_ms } = await timed(() => contestant.run(input));
+    for (let i = 0; i < warm; i++) await contestant.run(input);
+    return { load_ms, first_ms };
+  },
+
+  /** Timed runs, behind one that has what the others left of the caches. */
+  async turn({ runs }) {
+    await contestant.run(input);
+    const [times, parts] = [[], []];
+    for (let i = 0; i < runs; i++) {
+      const { ms } = await timed(() => contestant.run(input));
+      times.push(ms);
+      if (contestant.parts) parts.push(partsOf(ms, contestant.parts()));
+    }
+    return { times, parts };
+  },
+
+  output: () => contestant.output(input),
+
+  /** What it took of memory, and where the time goes in as many profiles. */
+  async end({ profiles }) {
+    const { memoryBytes } = await import('./memory.js');
+    const peak_bytes = memoryBytes();
+    return { peak_bytes, profiles: Array.from({ length: profiles }, () => contestant.profile(input)) };
+  },
+};
+
+self.onmessage = async ({ data: { step, ...asked } }) => {
   try {
-    self.postMessage({ result: await measure(job) });
+    self.postMessage({ result: await steps[step](asked) });
   } catch (error) {
     self.postMessage({ error: String(error?.message ?? error) });
   }

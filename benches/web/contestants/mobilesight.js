@@ -18,7 +18,6 @@ export async function load({ weights, threads, options = {} }) {
     run: ({ rgba, width, height }) => (result = engine.run(rgba, width, height, options)),
     output: () => plain(result),
     parts: () => ({ preprocess: result.preprocess, network: result.network, postprocess: result.postprocess }),
-    info: () => engine.info(),
     profile: ({ rgba, width, height }) => engine.profile(rgba, width, height),
   };
 }
