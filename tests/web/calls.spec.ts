@@ -191,7 +191,8 @@ test.describe('where memory ends', () => {
   test('a mask that is too large is E_OOM, and harms nothing', async ({ blank }) => {
     const model = await createSmall(blank, 768);
     const [worker] = workersOf(blank);
-    const failure = await segment(model, 6000, 5000);
+    // More than the whole memory: how much of it is free depends on how many runs the warm-up had time for.
+    const failure = await segment(model, 8000, 6500);
     expect(failure.code).toBe('E_OOM');
     expect(failure.message).toContain('give a smaller picture');
     await expectWorks(model);
