@@ -2,7 +2,7 @@
 import type { JSHandle, Page } from '@playwright/test';
 import type { LoadProgress, ModuleName, Segmenter } from 'mobilesight';
 import type { Failure } from './inside.ts';
-import { SEGMENTER, expect, test } from './support.ts';
+import { SEGMENTER, expect, rewrite, test } from './support.ts';
 
 const createSegmenter = (
   page: Page,
@@ -165,11 +165,9 @@ test('close() ends the worker and all calls; twice is no error', async ({ blank 
 test.describe('where memory ends', () => {
   /** A segmenter on two threads, whose memory ends after `pages` of 64 KiB. */
   async function createSmall(page: Page, pages: number): Promise<JSHandle<Segmenter>> {
-    await page.route('**/relaxed-threads/mobilesight.js', async (route) => {
-      const response = await route.fetch();
-      const body = (await response.text()).replace('maximum:16384', `maximum:${pages}`);
-      await route.fulfill({ response, body });
-    });
+    await rewrite(page, '**/relaxed-threads/mobilesight.js', (text) =>
+      text.replace('maximum:16384', `maximum:${pages}`),
+    );
     return createSegmenter(page, { module: 'relaxed-threads', threads: 2 });
   }
 
@@ -279,15 +277,12 @@ test.describe('a crash of the worker', () => {
 
   test('of a thread, which starts but does not work, ends the load', async ({ blank }) => {
     // Requests of threads pass no route, so the script is given to them as a Blob.
-    await blank.route('**/workerHelpers.js', async (route) => {
-      const response = await route.fetch();
-      const helper = await response.text();
+    await rewrite(blank, '**/workerHelpers.js', (helper, at) => {
       const harmful = helper
         .replace('pkg.wbg_rayon_start_worker(receiver);', "throw new WebAssembly.RuntimeError('unreachable');")
-        .replace("'../../../mobilesight.js'", `'${new URL('../../../mobilesight.js', response.url())}'`);
+        .replace("'../../../mobilesight.js'", `'${new URL('../../../mobilesight.js', at)}'`);
       const blob = `new Blob([${JSON.stringify(harmful)}], { type: 'text/javascript' })`;
-      const body = helper.replace("new URL('./workerHelpers.js', import.meta.url)", `URL.createObjectURL(${blob})`);
-      await route.fulfill({ response, body });
+      return helper.replace("new URL('./workerHelpers.js', import.meta.url)", `URL.createObjectURL(${blob})`);
     });
     const failure = await blank.evaluate(
       (weights) =>

@@ -9,6 +9,7 @@ import {
   equalShare,
   expect,
   expectAlike,
+  rewrite,
   test,
 } from './support.ts';
 
@@ -143,11 +144,7 @@ test('without relaxed SIMD the other module is taken', async ({ blank }) => {
 });
 
 test('a thread whose script is missing gives way to one, too', async ({ blank }) => {
-  await blank.route('**/workerHelpers.js', async (route) => {
-    const response = await route.fetch();
-    const body = (await response.text()).replace("'./workerHelpers.js'", "'./missing.js'");
-    await route.fulfill({ response, body });
-  });
+  await rewrite(blank, '**/workerHelpers.js', (text) => text.replace("'./workerHelpers.js'", "'./missing.js'"));
   const { info, size } = await blank.evaluate(async (weights) => {
     const model = await mobilesight.createSegmenter({ weights, threads: 2 });
     const { mask } = await model.segment(inside.pattern(20, 10));

@@ -1,6 +1,16 @@
 /** What the worker does while weights come: it runs a model of their names and shapes, whose values come later. */
 import type { Page } from '@playwright/test';
-import { CHINA, DETECTOR, INT8_DETECTOR, INT8_SEGMENTER, SEGMENTER, expect, pageFile, test } from './support.ts';
+import {
+  CHINA,
+  DETECTOR,
+  INT8_DETECTOR,
+  INT8_SEGMENTER,
+  SEGMENTER,
+  expect,
+  pageFile,
+  rewrite,
+  test,
+} from './support.ts';
 
 /** What a held load posted and got, until the weights were let through. */
 interface Held {
@@ -63,13 +73,8 @@ const load = (page: Page, options: { weights: string; picture: string }) =>
   }, options);
 
 /** Has the worker's clock go on by 10 ms with each look at it: how many runs make up the time of a rehearsal is not the host's to say. */
-async function setClock(page: Page): Promise<void> {
-  const clock = 'let looks = 0; performance.now = () => 10 * looks++;\n';
-  await page.route('**/lib/worker.js', async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: clock + (await response.text()) });
-  });
-}
+const setClock = (page: Page): Promise<void> =>
+  rewrite(page, '**/lib/worker.js', (script) => `let looks = 0; performance.now = () => 10 * looks++;\n${script}`);
 
 for (const weights of [DETECTOR, INT8_DETECTOR, SEGMENTER, INT8_SEGMENTER]) {
   test(`rehearses until runs are steady, and gives the same result, ${weights.split('/').at(-1)}`, async ({

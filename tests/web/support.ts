@@ -43,6 +43,14 @@ import * as mobilesight from './lib/index.js';
 Object.assign(globalThis, { mobilesight, inside: { ${helpers.join(',\n')} } });
 </script>`;
 
+/** Gives the page the text at `url` as `edit` makes it; `at` is where it comes from. */
+export async function rewrite(page: Page, url: string, edit: (text: string, at: string) => string): Promise<void> {
+  await page.route(url, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: edit(await response.text(), response.url()) });
+  });
+}
+
 /** A page of the site that holds nothing but the wrapper and the helpers; with the server's own headers. */
 async function openBlank(page: Page): Promise<void> {
   await page.route('**/blank.html', async (route, request) => {
