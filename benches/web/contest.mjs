@@ -1,9 +1,12 @@
 // Who runs what, whether the outputs agree, and the timed launches.
+import { extname } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { compare } from './agreement.mjs';
 import { launch } from './browser.mjs';
 import { dtypes, engines } from './models.mjs';
+import { memoryOfWeights } from './safetensors.mjs';
 import { median, medianLayers, summary } from './statistics.mjs';
-import { enter, takeTurns } from './turns.mjs';
+import { start, takeTurns } from './turns.mjs';
 
 const threadCounts = [1, 2];
 
@@ -53,13 +56,14 @@ export async function checkAgreement(all, origin, { jsFlags }) {
 
 /** { output } of one run, or { error }. */
 async function outputOf(browser, contestant) {
+  const { ask, close } = await browser.open('/bench/worker.js');
   try {
-    const { step, close } = await enter(browser, contestant, 0);
-    const output = await step('output');
-    await close();
-    return { output };
+    await ask(start(contestant, 0));
+    return { output: await ask({ step: 'output' }) };
   } catch (error) {
     return { error: error.message };
+  } finally {
+    await close();
   }
 }
 
@@ -82,14 +86,33 @@ function ordered(all, turn) {
   return work.flatMap((group) => group.map((_, i) => group[(i + turn) % group.length]));
 }
 
+/** Bytes that came over the wire: scripts and modules as gzip makes them, weights as they are; and what our weights take in memory. */
+async function transferred(server, requested) {
+  const bytes = { engine_bytes: 0, weights_bytes: 0 };
+  for (const path of requested) {
+    const [extension, code] = [extname(path), ['.js', '.mjs', '.wasm'].includes(extname(path))];
+    if (path.startsWith('/weights/')) {
+      const file = await server.read(path);
+      bytes.weights_bytes += file.length;
+      if (extension === '.safetensors') bytes.weights_memory_bytes = memoryOfWeights(file);
+    }
+    if (code && !path.startsWith('/bench/')) bytes.engine_bytes += gzipSync(await server.read(path)).length;
+  }
+  return bytes;
+}
+
 /** A model's contestants in one launch; what was measured goes to each one's own list. */
 async function playOnce(browser, server, entries, options, measureLimit) {
-  const { limits, measured } = await takeTurns(browser, server, entries, options, measureLimit);
-  measured.forEach(({ error, ...found }, i) => {
-    if (error) return console.log(`Failed: ${label(entries[i])}: ${error}`);
-    entries[i].measured.push(found);
-    console.log(`  ${label(entries[i])}: ${median(found.turns.flat()).toFixed(2)} ms`);
-  });
+  const { limits, players } = await takeTurns(browser, server, entries, options, measureLimit);
+  for (const { contestant, measured, requested, error } of players) {
+    if (error) {
+      console.log(`Failed: ${label(contestant)}: ${error}`);
+      continue;
+    }
+    contestant.measured.push(measured);
+    contestant.bytes ??= await transferred(server, requested);
+    console.log(`  ${label(contestant)}: ${median(measured.turns.flat()).toFixed(2)} ms`);
+  }
   return limits;
 }
 
@@ -107,7 +130,7 @@ export async function time(all, server, options) {
     const browser = await launch(server.origin, options.jsFlags);
     version = browser.version;
     const { ask } = await browser.open('/bench/limit.js');
-    const measureLimit = () => ask({ url: '/limit.wasm', samples: 3 });
+    const measureLimit = () => limit(ask);
     for (const group of models) {
       const found = await playOnce(browser, server, ordered(group, turn), options, measureLimit);
       limits[group[0].model.name].push(...found);
@@ -122,9 +145,17 @@ export async function time(all, server, options) {
   return { browser: version, limits, runs: done.map(row), layers };
 }
 
-function row({ engine, model, dtype, threads, measured }) {
+async function limit(ask) {
+  try {
+    return await ask({ url: '/limit.wasm', samples: 3 });
+  } catch (error) {
+    throw new Error(`the limit cannot be measured: ${error.message}`, { cause: error });
+  }
+}
+
+function row({ engine, model, dtype, threads, measured, bytes }) {
   const parts = measured.flatMap(({ parts }) => parts);
   const part = (name) => (parts.length ? { [`${name}_ms`]: median(parts.map((times) => times[name])) } : {});
   const own = { ...part('preprocess'), ...part('network'), ...part('postprocess'), ...part('copies') };
-  return { engine, model: model.name, dtype, threads, ...summary(measured), ...measured[0].bytes, ...own };
+  return { engine, model: model.name, dtype, threads, ...summary(measured), ...bytes, ...own };
 }

@@ -37,9 +37,8 @@ export function share({ model, dtype, threads, median_ms }, peak) {
 /** The same of the limit in the same turns as its runs; undefined for results that are older than turns, and where a launch failed. */
 function shareInTurn(run, { turn_peaks }) {
   const peaks = turn_peaks?.[run.model];
-  if (peaks?.length !== run.turn_medians_ms?.length) return undefined;
-  const shares = run.turn_medians_ms?.map((median_ms, i) => share({ ...run, median_ms }, peaks[i]));
-  return shares?.every(Boolean) ? median(shares) : undefined;
+  if (!peaks || peaks.length !== run.turn_medians_ms.length || !macsOf(run.model)) return undefined;
+  return median(run.turn_medians_ms.map((median_ms, i) => share({ ...run, median_ms }, peaks[i])));
 }
 
 const same = (a) => (b) => a.model === b.model && a.dtype === b.dtype && a.threads === b.threads;
